@@ -1,0 +1,43 @@
+# The whole study: make run. All checks: make test. Each sets up .venv first, once.
+
+PYTHON ?= python3
+# Extra arguments for pip, for instance the index of a CPU-only or a CUDA build of torch.
+PIP_ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: run test env check format report clean
+
+run: $(INSTALLED)
+	$(BIN)/snakemake --profile local
+
+test: $(INSTALLED) check
+	$(BIN)/pytest -n 2 -m "not slow and not slurm and not benchmark"
+
+# Lint, format, types, spelling and schemas; no code of the study runs.
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/check-jsonschema --schemafile workflow/schemas/config.schema.yaml config/*.yaml
+	$(BIN)/check-jsonschema --check-metaschema workflow/schemas/config.schema.yaml
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+report: $(INSTALLED)
+	$(BIN)/snakemake --profile local --report results/report.html
+
+env: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install $(PIP_ARGS) --editable '.[dev]'
+	touch $@

@@ -1,0 +1,32 @@
+# The study: train a token autoencoder for every latent space, every weight of the globals head
+# and every seed; collect what the runs measured; draw the comparison.
+#
+#     snakemake --profile local                                  the whole study
+#     snakemake --profile local -n                               what would be done
+#     snakemake --profile local -f results/runs/vq/beta_10/seed_0/model.pt   one run again
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/compare.smk"
+include: "workflow/rules/plot.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        run_files(),
+        "results/by_number",
+        "results/summary.csv",
+        comparison_figures(),

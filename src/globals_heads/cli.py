@@ -1,0 +1,226 @@
+"""The door: one sub-command per step of the study; parses, calls, and nothing else.
+
+    python -m globals_heads --help
+
+A step imports its own wing only, so that those without torch start at once.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from globals_heads.facts import RunFolder
+from globals_heads.files import UserError, write_text
+from globals_heads.settings import (
+    Grid,
+    M,
+    PackSettings,
+    PlotSettings,
+    RunSettings,
+    Settings,
+    SimulateSettings,
+    validated,
+)
+
+app = typer.Typer(
+    help="The steps of the study; the workflow runs them, and so can you.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run one step; a problem that its reader can solve ends it with one sentence and code 1."""
+    try:
+        app()
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+
+
+def _parsed(model: type[M]) -> Callable[[str], M]:
+    """Return a function that reads a settings model from YAML or JSON."""
+    return lambda text: validated(model, yaml.safe_load(text), "the command line")
+
+
+def _object_types(text: str) -> dict[int, str]:
+    return Settings(object_types=yaml.safe_load(text)).object_types
+
+
+Output = Annotated[Path, typer.Argument(help="The file to make.")]
+Run = Annotated[Path, typer.Argument(help="The run's folder, which holds its cfg.yaml.")]
+Data = Annotated[Path, typer.Option(help="The packed file.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+GridOption = Annotated[
+    Grid, typer.Option(parser=_parsed(Grid), metavar="JSON", help="The axes of the study.")
+]
+SimulateOption = Annotated[
+    SimulateSettings,
+    typer.Option("--settings", parser=_parsed(SimulateSettings), metavar="JSON"),
+]
+PackOption = Annotated[
+    PackSettings, typer.Option("--settings", parser=_parsed(PackSettings), metavar="JSON")
+]
+PlotOption = Annotated[
+    PlotSettings, typer.Option("--settings", parser=_parsed(PlotSettings), metavar="JSON")
+]
+ObjectTypes = Annotated[
+    Any,  # dict[int, str], which typer does not know
+    typer.Option(parser=_object_types, metavar="JSON", help="Name of each object-type code."),
+]
+Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
+Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
+
+
+@app.command()
+def simulate(
+    output: Output,
+    shard: Annotated[int, typer.Option(min=0, help="Number of the shard.")],
+    num_events: Annotated[int, typer.Option(min=1, help="Accepted events in this shard.")],
+    settings: SimulateOption,
+    object_types: ObjectTypes,
+) -> None:
+    """Make one shard of events with Pythia, FastJet and a fast detector."""
+    from globals_heads.generate.sample import simulate_shard
+
+    simulate_shard(settings, object_types, shard, num_events, output)
+
+
+@app.command()
+def merge(
+    output: Output,
+    shards: Annotated[Path, typer.Option(help="The folder of the shards.")],
+    num_events: Annotated[int, typer.Option(min=10, help="Accepted events in all shards.")],
+    settings: SimulateOption,
+    object_types: ObjectTypes,
+) -> None:
+    """Merge shards into one token file with the splits train, val and test."""
+    from globals_heads.generate.sample import merge_shards, shard_sizes
+
+    names = [f"shard_{i}.h5" for i in range(len(shard_sizes(num_events, settings.shard_size)))]
+    merge_shards([shards / name for name in names], settings, object_types, num_events, output)
+
+
+@app.command()
+def pack(
+    events: Annotated[Path, typer.Argument(help="The token file.")],
+    output: Output,
+    settings: PackOption,
+    object_types: ObjectTypes,
+) -> None:
+    """Check a token file and pack it."""
+    from globals_heads import packing
+    from globals_heads.events import read_token_file
+
+    splits = read_token_file(events, object_types)
+    packing.pack(splits, object_types, settings, str(events), output)
+
+
+@app.command()
+def yardsticks(output: Output, data: Data) -> None:
+    """Measure what can be said of MET without any network."""
+    from globals_heads.learn.yardsticks import measure_yardsticks
+    from globals_heads.packing import open_packed
+
+    measure_yardsticks(open_packed(data), output)
+
+
+@app.command()
+def train(run: Run, data: Data, threads: Threads = 1) -> None:
+    """Train one run: its cfg.yaml in, its model.pt and facts out."""
+    from globals_heads.learn import training
+    from globals_heads.packing import open_packed
+
+    folder = RunFolder(run)
+    training.train(_run_settings(folder), open_packed(data), folder, threads)
+
+
+@app.command()
+def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
+    """Measure one run's model.pt on the test split."""
+    from globals_heads.learn import evaluation
+    from globals_heads.packing import open_packed
+
+    evaluation.evaluate(open_packed(data), RunFolder(run), threads)
+
+
+@app.command()
+def link_runs(output: Annotated[Path, typer.Argument()], runs: Runs, grid: GridOption) -> None:
+    """Link the runs of the first seed by their numbers."""
+    output.mkdir(parents=True, exist_ok=True)
+    for number, key in enumerate(key for key in grid.runs if key.seed == 0):
+        link = output / str(number)
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path("..") / runs.name / key.name)
+
+
+@app.command()
+def collect(
+    output: Output, runs: Runs, grid: GridOption, yardsticks: Annotated[Path, typer.Option()]
+) -> None:
+    """Gather the facts of all runs into one table."""
+    from globals_heads.compare import summary
+
+    summary.collect(grid, runs, yardsticks, output)
+
+
+@app.command()
+def plot_run(run: Run, settings: PlotOption) -> None:
+    """Draw one run's curves."""
+    from globals_heads.compare import figures
+
+    folder = RunFolder(run)
+    figures.plot_run(folder, _run_settings(folder).key, folder.figures / "curves.svg", settings)
+
+
+@app.command()
+def plot_heatmap(
+    output: Output,
+    metric: Annotated[str, typer.Option()],
+    summary: Summary,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw one metric over the grid."""
+    from globals_heads.compare import figures
+
+    figures.plot_heatmap(grid, summary, metric, output, settings)
+
+
+@app.command()
+def plot_learning_curves(
+    output: Output, runs: Runs, grid: GridOption, settings: PlotOption
+) -> None:
+    """Draw the curves of all runs, one panel per cell."""
+    from globals_heads.compare import figures
+
+    figures.plot_learning_curves(grid, runs, output, settings)
+
+
+@app.command()
+def plot_tradeoff(output: Output, summary: Summary, grid: GridOption, settings: PlotOption) -> None:
+    """Draw rec_tokens against the globals error."""
+    from globals_heads.compare import figures
+
+    figures.plot_tradeoff(grid, summary, output, settings)
+
+
+@app.command()
+def schema(output: Output) -> None:
+    """Write the JSON schema of the configuration as YAML."""
+    write_text(output, yaml.safe_dump(Settings.model_json_schema(), sort_keys=False))
+
+
+def _run_settings(folder: RunFolder) -> RunSettings:
+    try:
+        text = folder.settings.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{folder.settings} is no YAML file that can be read ({error}); "
+            "delete it and run snakemake again."
+        ) from error
+    return validated(RunSettings, content, str(folder.settings))

@@ -1,0 +1,280 @@
+"""Figures: the grid as heat maps, learning curves and a trade-off; each as SVG, PNG and CSV.
+
+One latent space has one colour in every figure. A run that diverged or is missing leaves a
+visible hole.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from globals_heads.compare.summary import read_facts, read_summary
+from globals_heads.facts import RunFolder
+from globals_heads.files import atomic_path, write_text
+from globals_heads.settings import Grid, PlotSettings, RunKey, format_beta
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLORS = {
+    "none": "#0072B2",
+    "linear": "#E69F00",
+    "vq": "#009E73",
+    "fsq": "#CC79A7",
+    "residual_vq": "#D55E00",
+}
+GLOBALS_COLOR = "#555555"
+MARKERS = "osD^vP*X"
+
+# Column of the summary: title and whether colours compare whole maps or only cells of one row.
+HEATMAPS = {
+    "val_loss": ("Validation loss at the best epoch\n(contains beta: compare within a row)", "row"),
+    "rec_tokens": ("rec_tokens, test split\n(MSE of normalised features)", "map"),
+    "rec_globals": ("rec_globals, test split, trained head\n(at beta 0 never trained)", "map"),
+    "probe_rec_globals": (
+        "Globals error of the ridge probe, test split\n(comparable in all cells)",
+        "map",
+    ),
+}
+
+mpl.use("agg")
+mpl.rcParams.update(
+    {
+        "svg.hashsalt": "globals-heads",  # the same figure gives the same bytes
+        "svg.fonttype": "none",
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": "medium",
+        "legend.frameon": False,
+    }
+)
+
+
+def save(figure: Figure, numbers: pd.DataFrame, output: Path, settings: PlotSettings) -> None:
+    """Write a figure as `output` (an .svg), the same as .png, and its numbers as .csv."""
+    text = numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_text(output.with_suffix(".csv"), text)
+    for path, options in (
+        (output.with_suffix(".png"), {"dpi": settings.dpi}),
+        (output, {"metadata": {"Date": None}}),
+    ):
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], **options)
+    plt.close(figure)
+
+
+def plot_heatmap(
+    grid: Grid, summary: Path, metric: str, output: Path, settings: PlotSettings
+) -> None:
+    """Draw one metric over the grid: rows are globals_beta, columns are latent spaces.
+
+    Parameters
+    ----------
+    grid
+        The axes.
+    summary
+        results/summary.csv.
+    metric
+        A key of `HEATMAPS`.
+    output
+        The .svg to make.
+    settings
+        How it looks.
+    """
+    title, compare = HEATMAPS[metric]
+    table = read_summary(summary)
+    rows, columns = [format_beta(b) for b in grid.globals_beta], list(grid.latent_space)
+    cells = table.groupby(["globals_beta", "latent_space"])[metric]
+    numbers = cells.agg(["mean", "std", "count"]).reset_index()
+    mean = numbers.pivot_table(index="globals_beta", columns="latent_space", values="mean")
+    values = mean.reindex(index=rows, columns=columns).to_numpy(dtype=float)
+    colors = values / np.nanmin(values, axis=1, keepdims=True) if compare == "row" else values
+
+    figure, axes = plt.subplots(figsize=(1.8 + 1.25 * len(columns), 1.5 + 0.85 * len(rows)))
+    # Logarithmic, since rec_tokens spans orders of magnitude.
+    finite = colors[np.isfinite(colors)]
+    norm = LogNorm(finite.min(), max(finite.max(), finite.min() * 1.01)) if len(finite) else None
+    image = axes.imshow(
+        np.ma.masked_invalid(colors), cmap=settings.colormap, norm=norm, aspect="auto"
+    )
+    for (i, j), value in np.ndenumerate(values):
+        cell = table[(table["globals_beta"] == rows[i]) & (table["latent_space"] == columns[j])]
+        lost = cell.loc[cell["status"] != "ok", "status"]
+        note = "".join(f"\n{n} {status}" for status, n in lost.value_counts().items())
+        if math.isfinite(value):
+            count = len(cell) - len(lost)
+            text = f"{value:.3g}" + (f"\nn = {count}" if grid.seeds > 1 else "") + note
+            dark = sum(image.cmap(image.norm(colors[i, j]))[:3]) < 1.5
+            axes.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
+        else:
+            axes.add_patch(
+                Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="///", edgecolor="grey")
+            )
+            axes.text(j, i, note.strip(), ha="center", va="center", backgroundcolor="white")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlabel="latent_space", ylabel="globals_beta")
+    axes.set_title(title)
+    axes.spines[:].set_visible(False)
+    label = "relative to the row's lowest" if compare == "row" else metric
+    figure.colorbar(image, label=label, format="%.3g")
+    save(figure, numbers, output, settings)
+
+
+def plot_learning_curves(grid: Grid, runs: Path, output: Path, settings: PlotSettings) -> None:
+    """Draw train and validation curves of all cells, one panel per cell, one line per seed."""
+    rows, columns = grid.globals_beta, grid.latent_space
+    figure, panels = plt.subplots(
+        len(rows),
+        len(columns),
+        figsize=(1 + 2.6 * len(columns), 1 + 2.0 * len(rows)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    numbers = []
+    for key in grid.runs:
+        axes = panels[rows.index(key.globals_beta), columns.index(key.latent_space)]
+        for split, style in (("train", ":"), ("val", "-")):
+            table = read_facts(RunFolder(runs / key.name).metrics(split), key)
+            draw_components(axes, table, key, style)
+            kept = [*table.columns[:5], "loss", "rec_tokens", "rec_globals"]
+            numbers.append(table[kept].assign(split=split))
+        if not np.isfinite(table["loss"]).all():
+            axes.text(0.5, 0.5, "diverged", transform=axes.transAxes, ha="center", color="red")
+    for axes, space in zip(panels[0], columns, strict=True):
+        axes.set_title(f"latent_space {space}")
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes, beta in zip(panels[:, 0], rows, strict=True):
+        axes.set_ylabel(f"globals_beta {format_beta(beta)}\nunweighted loss component")
+    handles = [
+        Line2D([], [], color=GLOBALS_COLOR, label="rec_globals"),
+        *(Line2D([], [], color=COLORS[c], label=f"rec_tokens, {c}") for c in columns),
+        Line2D([], [], color="black", linestyle="-", label="validation"),
+        Line2D([], [], color="black", linestyle=":", label="train"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    save(figure, pd.concat(numbers), output, settings)
+
+
+def draw_components(axes: Axes, table: pd.DataFrame, key: RunKey, style: str) -> None:
+    """Draw rec_tokens and, where its head is trained, rec_globals over the epochs."""
+    axes.plot(table["epoch"], table["rec_tokens"], style, color=COLORS[key.latent_space])
+    # A head with weight 0 is never trained: its error is that of random weights.
+    alpha = 1.0 if key.globals_beta > 0 else 0.35
+    axes.plot(table["epoch"], table["rec_globals"], style, color=GLOBALS_COLOR, alpha=alpha)
+    axes.set_yscale("log")
+
+
+def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSettings) -> None:
+    """Draw rec_tokens against the globals error, for the trained head and for the ridge probe."""
+    table = read_summary(summary)
+    finished = table[table["status"] == "ok"]
+    panels_by_column = {
+        "rec_globals": "trained head (hollow: never trained, beta 0)",
+        "probe_rec_globals": "ridge probe on the frozen pooled latents",
+    }
+    figure, panels = plt.subplots(1, 2, figsize=(9.5, 4.4), sharex=True, sharey=True)
+    markers = {format_beta(b): MARKERS[i % len(MARKERS)] for i, b in enumerate(grid.globals_beta)}
+    for axes, (column, title) in zip(panels, panels_by_column.items(), strict=True):
+        for _, run in finished.iterrows():
+            color = COLORS[run["latent_space"]]
+            untrained = column == "rec_globals" and run["globals_beta"] == "0"
+            axes.plot(
+                run["rec_tokens"],
+                run[column],
+                markers[run["globals_beta"]],
+                color=color,
+                markerfacecolor="none" if untrained else color,
+                alpha=0.85,
+            )
+        draw_yardsticks(axes, table)
+        axes.set(xscale="log", xlabel="rec_tokens, test split (MSE of normalised features)")
+        axes.set_title(title)
+    panels[0].set_ylabel("globals error, test split (NMSE of MET components)")
+    handles = [
+        *(Line2D([], [], marker="o", ls="", color=COLORS[c], label=c) for c in grid.latent_space),
+        *(
+            Line2D([], [], marker=m, ls="", color="black", label=f"globals_beta {b}")
+            for b, m in markers.items()
+        ),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    lost = table[table["status"] != "ok"]
+    if len(lost):
+        figure.suptitle("not shown: " + ", ".join(lost["run"] + " " + lost["status"]), color="red")
+    kept = [
+        "run",
+        "latent_space",
+        "globals_beta",
+        "seed",
+        "status",
+        "rec_tokens",
+        *panels_by_column,
+    ]
+    save(figure, table[kept], output, settings)
+
+
+def draw_yardsticks(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw what needs no network as horizontal lines."""
+    styles: Mapping[str, str] = {"training_mean": ":", "minus_sum_pt": "-.", "linear_fit": "--"}
+    labels = {
+        "training_mean": "training mean",
+        "minus_sum_pt": "$-\\Sigma\\,p_T$",
+        "linear_fit": "one-parameter linear fit",
+    }
+    for name, style in styles.items():
+        value = table[f"{name}_rec_globals"].iloc[0]
+        axes.axhline(value, color="grey", linestyle=style, linewidth=1, zorder=0)
+        axes.annotate(
+            labels[name],
+            (0.99, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize="small",
+            color="dimgrey",
+        )
+
+
+def plot_run(folder: RunFolder, key: RunKey, output: Path, settings: PlotSettings) -> None:
+    """Draw one run's curves: loss components, clipping, and the codebook's use if it has one."""
+    tables = {split: read_facts(folder.metrics(split), key) for split in ("train", "val")}
+    train, val = tables["train"], tables["val"]
+    codebook = val["perplexity"].notna().any()
+    figure, panels = plt.subplots(1, 3 if codebook else 2, figsize=(11 if codebook else 7.5, 3.2))
+    for table, style in ((train, ":"), (val, "-")):
+        draw_components(panels[0], table, key, style)
+        panels[0].plot(
+            [], [], style, color="black", label="train" if style == ":" else "validation"
+        )
+    panels[0].plot([], [], color=COLORS[key.latent_space], label="rec_tokens")
+    panels[0].plot([], [], color=GLOBALS_COLOR, label="rec_globals")
+    panels[0].legend(fontsize="small")
+    panels[0].set(ylabel="unweighted loss component")
+    panels[1].plot(train["epoch"], train["clipped_fraction"], "o-", color="black", markersize=3)
+    panels[1].set(ylabel="fraction of clipped steps", ylim=(-0.03, 1.03))
+    if codebook:
+        color = COLORS[key.latent_space]
+        panels[2].plot(val["epoch"], val["perplexity"], color=color, label="perplexity")
+        panels[2].plot(val["epoch"], val["active_codes"], ":", color=color, label="active codes")
+        panels[2].set(ylabel="codes, validation split")
+        panels[2].legend(fontsize="small")
+    for axes in panels:
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle(key.name)
+    save(figure, pd.concat(table.assign(split=s) for s, table in tables.items()), output, settings)

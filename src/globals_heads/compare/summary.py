@@ -1,0 +1,134 @@
+"""The summary: one row per run, gathered from facts alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from globals_heads.facts import RunFolder
+from globals_heads.files import UserError, write_text
+from globals_heads.settings import Grid, RunKey
+
+TEXT_COLUMNS = ("run", "latent_space", "globals_beta")
+
+# Column of the summary: (metric, group) in metrics_test.csv.
+TEST_COLUMNS = {
+    "best_epoch": ("best_epoch", "all"),
+    "rec_tokens": ("rec_tokens", "all"),
+    "rec_globals": ("rec_globals", "head"),
+    "probe_rec_globals": ("rec_globals", "probe"),
+    "met_component_rms_gev": ("met_component_rms", "head"),
+    "probe_met_component_rms_gev": ("met_component_rms", "probe"),
+    "met_dphi_sigma68_rad": ("met_dphi_sigma68", "head"),
+    "probe_met_dphi_sigma68_rad": ("met_dphi_sigma68", "probe"),
+    "energy_sigma68_gev": ("token_sigma68", "energy"),
+    "pt_sigma68_gev": ("token_sigma68", "pt"),
+    "pt_relative_sigma68": ("token_sigma68", "pt_relative"),
+    "eta_sigma68": ("token_sigma68", "eta"),
+    "phi_sigma68_rad": ("token_sigma68", "phi"),
+    "commit": ("commit", "all"),
+    "perplexity": ("perplexity", "all"),
+    "active_codes": ("active_codes", "all"),
+    "bits_per_token": ("bits_per_token", "all"),
+    "num_parameters": ("num_parameters", "all"),
+}
+# The same for the yardsticks, which are equal in every row.
+YARDSTICK_COLUMNS = {
+    f"{name}_{column}": (metric, name)
+    for name in ("linear_fit", "minus_sum_pt", "training_mean")
+    for column, metric in (
+        ("rec_globals", "rec_globals"),
+        ("met_component_rms_gev", "met_component_rms"),
+    )
+}
+
+
+def collect(grid: Grid, runs: Path, yardsticks: Path, output: Path) -> None:
+    """Write the summary of all runs of `grid`.
+
+    Parameters
+    ----------
+    grid
+        The axes of the study.
+    runs
+        The folder of all runs.
+    yardsticks
+        Facts of the data set.
+    output
+        The CSV file to make; rows in the order of the run numbers, timings in the last columns.
+    """
+    reference = read_long(yardsticks)
+    rows = [
+        {"number": number} | summarise(key, RunFolder(runs / key.name), reference)
+        for number, key in enumerate(grid.runs)
+    ]
+    table = pd.DataFrame(rows)
+    write_text(output, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+
+def summarise(
+    key: RunKey, folder: RunFolder, yardsticks: dict[tuple[str, str], float]
+) -> dict[str, Any]:
+    """Return one row of the summary.
+
+    `status` is ok; missing when the run's facts are not all there; diverged when its training
+    ended with a loss that is not finite. A diverged run keeps its key, and no metric of it is
+    shown, so that it can never win a comparison.
+    """
+    row: dict[str, Any] = {**key.columns, "status": "missing"}
+    files = {split: folder.metrics(split) for split in ("train", "val", "test")}
+    tables: dict[str, pd.DataFrame] = {}
+    measured: dict[tuple[str, str], float] = {}
+    if all(path.is_file() for path in files.values()):
+        tables = {split: read_facts(files[split], key) for split in ("train", "val")}
+        losses = np.concatenate([table["loss"] for table in tables.values()])
+        row["status"] = "ok" if np.isfinite(losses).all() else "diverged"
+        if row["status"] == "ok":
+            measured = read_long(files["test"], key)
+    row["epochs"] = len(tables["train"]) if tables else 0
+    best = measured.get(("best_epoch", "all"), np.nan)
+    row["val_loss"] = tables["val"].set_index("epoch")["loss"][best] if measured else np.nan
+    row |= {column: measured.get(source, np.nan) for column, source in TEST_COLUMNS.items()}
+    row["clipped_fraction"] = tables["train"]["clipped_fraction"].mean() if tables else np.nan
+    row |= {column: yardsticks[source] for column, source in YARDSTICK_COLUMNS.items()}
+    row["epoch_time_s"] = tables["train"]["epoch_time_s"].median() if tables else np.nan
+    row["throughput"] = tables["train"]["throughput"].median() if tables else np.nan
+    return row
+
+
+def read_facts(path: Path, key: RunKey | None = None) -> pd.DataFrame:
+    """Return a facts file as a table, the key columns as text.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged, or belongs to another run than `key`.
+    """
+    text = dict.fromkeys((*TEXT_COLUMNS, "split", "metric", "group", "unit", "status"), str)
+    try:
+        # Only an empty field is missing; pandas would take texts such as None for it, too.
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is no table of facts that can be read ({error}); "
+            "delete it and run snakemake again."
+        ) from error
+    if key is not None and (table.empty or (table["run"] != key.name).any()):
+        found = ", ".join(table["run"].unique()) or "no run"
+        raise UserError(
+            f"{path} holds facts of {found}, but only {key.name} belongs there; "
+            "delete it and run snakemake again."
+        )
+    return table
+
+
+def read_long(path: Path, key: RunKey | None = None) -> dict[tuple[str, str], float]:
+    """Return facts in the long format as {(metric, group): value}."""
+    table = read_facts(path, key)
+    return dict(zip(zip(table["metric"], table["group"], strict=True), table["value"], strict=True))
+
+
+def read_summary(path: Path) -> pd.DataFrame:
+    """Return results/summary.csv as a table, the key columns as text."""
+    return read_facts(path)

@@ -1,0 +1,83 @@
+"""Facts: what a run measured, as CSV files that carry their own key columns.
+
+They are all that passes from learning to comparing, so anyone's facts can be compared.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from globals_heads.files import write_text
+from globals_heads.settings import RunKey
+
+EPOCH_COLUMNS = (
+    "epoch",
+    "loss",
+    "rec_tokens",
+    "rec_globals",
+    "commit",
+    "perplexity",
+    "active_codes",
+    "lr",
+    "grad_norm",
+    "clipped_fraction",
+    "epoch_time_s",
+    "throughput",
+)
+
+
+class Metric(NamedTuple):
+    """One row of the long format; `group` names the part of the split that was measured."""
+
+    split: str
+    metric: str
+    group: str
+    value: float
+    unit: str
+
+
+class RunFolder:
+    """The files of one run, by their names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings = path / "cfg.yaml"
+        self.model = path / "model.pt"
+        self.figures = path / "figures"
+
+    def metrics(self, split: str) -> Path:
+        """Return the facts file of `split`: train and val by epoch, test for the best epoch."""
+        return self.path / "facts" / f"metrics_{split}.csv"
+
+
+def write_epochs(path: Path, key: RunKey, epochs: Iterable[Mapping[str, float]]) -> None:
+    """Write one row per epoch with the columns `EPOCH_COLUMNS`; what an epoch lacks is empty."""
+    rows = [[epoch.get(column, math.nan) for column in EPOCH_COLUMNS] for epoch in epochs]
+    _write(path, key, EPOCH_COLUMNS, rows)
+
+
+def write_metrics(path: Path, key: RunKey | None, metrics: Iterable[Metric]) -> None:
+    """Write metrics in the long format; `key` is None for facts of a data set."""
+    _write(path, key, Metric._fields, metrics)
+
+
+def _write(
+    path: Path, key: RunKey | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    keys = key.columns if key else {}
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*keys, *columns])
+    for row in rows:
+        writer.writerow([*keys.values(), *map(format_value, row)])
+    write_text(path, stream.getvalue())
+
+
+def format_value(value: Any) -> str:
+    """Return the one spelling of a value in a CSV file: nine digits, nothing for NaN."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.9g}"
+    return str(value)

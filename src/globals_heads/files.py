@@ -1,0 +1,68 @@
+"""Files written whole or not at all, and the one error type that users are meant to read."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class UserError(Exception):
+    """A problem its reader can solve: one sentence with bad value, allowed values and remedy."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its name once the block has succeeded.
+
+    Nobody ever reads half a file, and a failed block leaves what stood at `path` untouched.
+
+    Parameters
+    ----------
+    path
+        The final path; its folder is made when missing.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); make its folder writable, "
+            "make room on the disk, or choose another with `snakemake --directory`."
+        ) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; results are to be as readable as any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, as UTF-8 with Unix line ends."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def require_disk_space(path: Path, num_bytes: int) -> None:
+    """Raise `UserError` if the disk that will hold `path` has fewer than `num_bytes` free."""
+    existing = next(folder for folder in path.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free < num_bytes:
+        raise UserError(
+            f"{path} needs {num_bytes / 2**20:.1f} MiB but only {free / 2**20:.1f} MiB are free "
+            f"on the disk of {existing}; make room there, or take fewer events (num_events)."
+        )

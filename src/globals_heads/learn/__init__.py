@@ -1,0 +1,1 @@
+"""Packed events to weights and facts; the only wing that imports torch."""

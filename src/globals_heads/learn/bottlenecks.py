@@ -1,0 +1,153 @@
+"""The latent spaces under comparison, behind one call.
+
+A bottleneck maps the encoder's latents z_e of shape (n, D) to the latents z_q of the same shape
+that the decoder and the globals head see.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional
+from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
+
+from globals_heads.settings import FsqSettings, ResidualVqSettings, VqSettings
+
+
+class Quantised(NamedTuple):
+    """What a bottleneck returns.
+
+    Attributes
+    ----------
+    z_q
+        Latents after the bottleneck, shape (n, D).
+    commit
+        Commitment loss, not yet weighted: mean squared distance of z_e from its codes, a scalar;
+        None where the latent space has none.
+    codes
+        Code of each token in each quantiser, shape (n, Q); None in continuous latent spaces.
+    """
+
+    z_q: Tensor
+    commit: Tensor | None = None
+    codes: Tensor | None = None
+
+
+class Bottleneck(nn.Module):
+    """The identity, and the interface of all others.
+
+    Attributes
+    ----------
+    commitment_weight
+        Weight of the commitment loss in the total loss.
+    codebook_size
+        Number of codes of one quantiser; 0 in continuous latent spaces.
+    """
+
+    commitment_weight = 0.0
+    codebook_size = 0
+
+    def forward(self, z_e: Tensor) -> Quantised:
+        """Map z_e of shape (n, D) to z_q of the same shape."""
+        return Quantised(z_e)
+
+
+class Linear(Bottleneck):
+    """One learned projection; the encoder ends in one too, so this is a negative control."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(latent_dim, latent_dim)
+
+    def forward(self, z_e: Tensor) -> Quantised:
+        """Project z_e of shape (n, D)."""
+        return Quantised(self.projection(z_e))
+
+
+class VectorQuantiser(Bottleneck):
+    """One codebook, or several in a row, learned by moving averages.
+
+    The codes start from k-means on the first batch. A code whose average use falls below
+    `dead_code_threshold` times the mean occupancy of a batch is drawn again from that batch.
+
+    Parameters
+    ----------
+    latent_dim
+        Size D of the latent vectors.
+    settings
+        Of the codebook; `ResidualVqSettings` make several quantisers in a row.
+    tokens_per_batch
+        Mean number of real objects in a training batch; sets the mean occupancy.
+    """
+
+    def __init__(self, latent_dim: int, settings: VqSettings, tokens_per_batch: float) -> None:
+        super().__init__()
+        self.commitment_weight = settings.commitment_weight
+        self.codebook_size = settings.codebook_size
+        options = {
+            "dim": latent_dim,
+            "codebook_size": settings.codebook_size,
+            "decay": settings.ema_decay,
+            "kmeans_init": True,
+            "threshold_ema_dead_code": settings.dead_code_threshold
+            * tokens_per_batch
+            / settings.codebook_size,
+            # The library computes its loss in training mode only; `forward` does it in both.
+            "commitment_weight": 0.0,
+        }
+        self.quantiser: nn.Module = (
+            ResidualVQ(num_quantizers=settings.num_quantizers, **options)
+            if isinstance(settings, ResidualVqSettings)
+            else VectorQuantize(**options)
+        )
+
+    def forward(self, z_e: Tensor) -> Quantised:
+        """Quantise z_e of shape (n, D); gradients pass through to z_e."""
+        z_q, codes, _ = self.quantiser(z_e.unsqueeze(0))
+        z_q = z_q.squeeze(0)
+        # Only the encoder follows this loss; the codes follow their averages.
+        commit = functional.mse_loss(z_e, z_q.detach())
+        return Quantised(z_q, commit, codes.reshape(len(z_e), -1))
+
+
+class FiniteScalarQuantiser(Bottleneck):
+    """A few projected latent numbers, each rounded to fixed levels; nothing to commit to."""
+
+    def __init__(self, latent_dim: int, settings: FsqSettings) -> None:
+        super().__init__()
+        self.codebook_size = math.prod(settings.levels)
+        self.quantiser = FSQ(levels=settings.levels, dim=latent_dim)
+
+    def forward(self, z_e: Tensor) -> Quantised:
+        """Quantise z_e of shape (n, D); gradients pass through to z_e."""
+        z_q, codes = self.quantiser(z_e.unsqueeze(0))
+        return Quantised(z_q.squeeze(0), codes=codes.reshape(len(z_e), -1))
+
+
+def make_bottleneck(
+    latent_space: str, latent_dim: int, settings: dict[str, Any], tokens_per_batch: float
+) -> Bottleneck:
+    """Return the bottleneck named `latent_space`.
+
+    Parameters
+    ----------
+    latent_space
+        A value of the axis.
+    latent_dim
+        Size D of the latent vectors.
+    settings
+        The settings of this latent space, as in cfg.yaml.
+    tokens_per_batch
+        Mean number of real objects in a training batch.
+    """
+    match latent_space:
+        case "linear":
+            return Linear(latent_dim)
+        case "vq":
+            return VectorQuantiser(latent_dim, VqSettings(**settings), tokens_per_batch)
+        case "residual_vq":
+            return VectorQuantiser(latent_dim, ResidualVqSettings(**settings), tokens_per_batch)
+        case "fsq":
+            return FiniteScalarQuantiser(latent_dim, FsqSettings(**settings))
+        case _:
+            return Bottleneck()

@@ -1,0 +1,286 @@
+"""Training of one run: packed events and a cfg.yaml in, model.pt and facts out.
+
+    python -m globals_heads train results/runs/vq/beta_1/seed_0 --data results/data/.../packed.h5
+
+The total loss is  rec_tokens + commitment_weight * commit + globals_beta * rec_globals.  Facts
+hold the components without their weights, so that cells with different weights can be compared.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from globals_heads import metrics
+from globals_heads.facts import RunFolder, write_epochs
+from globals_heads.learn.checkpoint import save_model
+from globals_heads.learn.model import Batch, Reconstruction, TokenAutoencoder
+from globals_heads.packing import Normalisation, PackedData, PackedSplit
+from globals_heads.settings import RunSettings, TrainSettings
+
+# Without gradients a batch is limited by memory alone; this many events stay in the cache.
+EVENTS_PER_EVALUATION_BATCH = 1024
+
+
+def train(settings: RunSettings, data: PackedData, folder: RunFolder, threads: int) -> None:
+    """Train one run and write its model.pt and facts.
+
+    A loss that is not finite ends the run at once; its facts then end with that epoch, and
+    model.pt holds the best epoch before it.
+
+    Parameters
+    ----------
+    settings
+        Everything that decides the outcome, besides the data.
+    data
+        The packed events.
+    folder
+        Where the outputs go.
+    threads
+        CPU threads; on one machine the same number gives the same weights, bit for bit.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.manual_seed(settings.seed)
+    # Its own generator, so that every latent space sees the events of a seed in the same order.
+    shuffle = np.random.default_rng(settings.seed)
+    device = choose_device(settings.train.device)
+
+    num_steps = math.ceil(data.train.num_events / settings.train.batch_size)
+    tokens_per_batch = len(data.train.features) / num_steps
+    model = TokenAutoencoder(settings, data.info, tokens_per_batch).to(device)
+    loss = Loss(settings, data, model, device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.train.learning_rate, fused=True)
+
+    best_epoch, best_loss, best_weights = 0, math.inf, copy.deepcopy(model.state_dict())
+    history: dict[str, list[dict[str, float]]] = {"train": [], "val": []}
+    with tqdm(total=settings.epochs * num_steps, unit="step", disable=None) as bar:
+        for epoch in range(1, settings.epochs + 1):
+            start = time.perf_counter()
+            lr = learning_rate(settings.train, epoch, settings.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            order = shuffle.permutation(data.train.num_events)
+            step_facts = train_epoch(model, loss, optimizer, data.train, order, settings, bar)
+            train_time = time.perf_counter() - start
+            val_facts = evaluate_epoch(model, loss, data.val)
+
+            timing = {
+                "epoch_time_s": time.perf_counter() - start,
+                "throughput": data.train.num_events / train_time,
+            }
+            common = {"epoch": epoch, "lr": lr}
+            history["train"].append(common | step_facts | timing)
+            history["val"].append(common | val_facts)
+            line = format_log_line(epoch, settings.epochs, step_facts, val_facts, timing)
+            if bar.disable:
+                print(line, flush=True)
+            else:
+                bar.set_postfix_str(line)
+
+            if not math.isfinite(step_facts["loss"]) or not math.isfinite(val_facts["loss"]):
+                print(f"diverged in epoch {epoch}: the loss is not finite", flush=True)
+                break
+            if val_facts["loss"] < best_loss:
+                best_epoch, best_loss = epoch, val_facts["loss"]
+                best_weights = copy.deepcopy(model.state_dict())
+
+    for split, epochs in history.items():
+        write_epochs(folder.metrics(split), settings.key, epochs)
+    model.load_state_dict(best_weights)
+    save_model(folder.model, model, settings, data.info, best_epoch)
+
+
+def train_epoch(
+    model: TokenAutoencoder,
+    loss: "Loss",
+    optimizer: torch.optim.Optimizer,
+    split: PackedSplit,
+    order: np.ndarray[tuple[int], np.dtype[np.int64]],
+    settings: RunSettings,
+    bar: "tqdm[None]",
+) -> dict[str, float]:
+    """Take one pass over `split` in this order of events and return the epoch's facts."""
+    model.train()
+    max_norm = settings.train.clip_norm or math.inf
+    sums = Sums()
+    grad_norms = []
+    for batch in batches(split.gather(order), settings.train.batch_size, loss.device):
+        reconstruction = model(batch)
+        total = loss(batch, reconstruction, sums)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        grad_norms.append(nn.utils.clip_grad_norm_(model.parameters(), max_norm))
+        optimizer.step()
+        bar.update()
+    norms = torch.stack(grad_norms)
+    return loss.facts(sums) | {
+        "grad_norm": float(norms.mean()),
+        "clipped_fraction": float((norms > max_norm).float().mean()),
+    }
+
+
+@torch.inference_mode()
+def evaluate_epoch(model: TokenAutoencoder, loss: "Loss", split: PackedSplit) -> dict[str, float]:
+    """Return the facts of `split` under the present weights."""
+    model.eval()
+    sums = Sums()
+    for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, loss.device):
+        loss(batch, model(batch), sums)
+    return loss.facts(sums)
+
+
+def batches(split: PackedSplit, num_events: int, device: torch.device) -> Iterator[Batch]:
+    """Yield `split` in batches of `num_events` events, in its own order.
+
+    All conversion is done once for the split; a batch is a few slices.
+    """
+    counts = np.diff(split.offsets)
+    event = np.repeat(np.arange(split.num_events) % num_events, counts)
+    features, types, index, globals_ = (
+        torch.from_numpy(np.array(array)).to(device)
+        for array in (split.features, split.types.astype(np.int64), event, split.globals)
+    )
+    for first in range(0, split.num_events, num_events):
+        last = min(first + num_events, split.num_events)
+        tokens = slice(int(split.offsets[first]), int(split.offsets[last]))
+        yield Batch(features[tokens], types[tokens], index[tokens], globals_[first:last])
+
+
+@dataclass
+class Sums:
+    """Running sums over the batches of a split; tensors, so that nothing waits for a number."""
+
+    tokens: Tensor | float = 0.0  # mean squared error times the number of tokens
+    globals: Tensor | float = 0.0  # mean squared error times the number of events
+    commit: Tensor | float = 0.0
+    num_tokens: int = 0
+    num_events: int = 0
+    codes: list[Tensor] = field(default_factory=list)
+
+
+class Loss:
+    """The trained loss, and the facts that come from its sums.
+
+    Parameters
+    ----------
+    settings
+        The run's settings: the weights.
+    data
+        The packed data: which columns are angles.
+    model
+        The model: what its bottleneck adds.
+    device
+        Where tensors live.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        data: PackedData,
+        model: TokenAutoencoder,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        self.globals_beta = settings.globals_beta
+        self.commitment_weight = model.bottleneck.commitment_weight
+        self.codebook_size = model.bottleneck.codebook_size
+        self.feature_period = normalised_period(data.info.features, device)
+        self.globals_period = normalised_period(data.info.globals, device)
+
+    def __call__(self, batch: Batch, reconstruction: Reconstruction, sums: Sums) -> Tensor:
+        """Return the total loss of a batch and add its components to `sums`."""
+        rec_tokens = mean_square(reconstruction.features - batch.features, self.feature_period)
+        rec_globals = mean_square(reconstruction.globals - batch.globals, self.globals_period)
+        num_tokens, num_events = len(batch.features), len(batch.globals)
+        sums.tokens = sums.tokens + rec_tokens.detach() * num_tokens
+        sums.globals = sums.globals + rec_globals.detach() * num_events
+        sums.num_tokens += num_tokens
+        sums.num_events += num_events
+
+        total = rec_tokens + self.globals_beta * rec_globals
+        if self.commitment_weight and reconstruction.commit is not None:
+            sums.commit = sums.commit + reconstruction.commit.detach() * num_tokens
+            total = total + self.commitment_weight * reconstruction.commit
+        if reconstruction.codes is not None:
+            sums.codes.append(reconstruction.codes)
+        return total
+
+    def facts(self, sums: Sums) -> dict[str, float]:
+        """Return the components without weights, and the total that they were trained in."""
+        facts = {
+            "rec_tokens": float(sums.tokens) / sums.num_tokens,
+            "rec_globals": float(sums.globals) / sums.num_events,
+        }
+        total = facts["rec_tokens"] + self.globals_beta * facts["rec_globals"]
+        if self.commitment_weight:
+            facts["commit"] = float(sums.commit) / sums.num_tokens
+            total += self.commitment_weight * facts["commit"]
+        if sums.codes:
+            counts = code_counts(torch.cat(sums.codes), self.codebook_size)
+            facts["perplexity"] = metrics.perplexity(counts)
+            facts["active_codes"] = metrics.active_codes(counts)
+        return facts | {"loss": total}
+
+
+def code_counts(
+    codes: Tensor, codebook_size: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """Return how often each code occurs, shape (Q, K), from codes of shape (n, Q)."""
+    columns = codes.cpu().numpy().T
+    return np.stack([np.bincount(column, minlength=codebook_size) for column in columns])
+
+
+def normalised_period(columns: Normalisation, device: torch.device) -> Tensor | None:
+    """Return each column's period on the normalised scale, or None when no column is an angle.
+
+    Columns that are no angles have an infinite period.
+    """
+    if not any(columns.period):
+        return None
+    period = [p / s if p else math.inf for p, s in zip(columns.period, columns.scale, strict=True)]
+    return torch.tensor(period, device=device)
+
+
+def mean_square(difference: Tensor, period: Tensor | None) -> Tensor:
+    """Return the mean square of `difference` (..., C), for angles taken the short way round."""
+    if period is not None:
+        turns = torch.round(difference.detach() / period)  # 0 where the period is infinite
+        difference = difference - torch.where(turns == 0, 0, turns * period)
+    return difference.square().mean()
+
+
+def learning_rate(settings: TrainSettings, epoch: int, num_epochs: int) -> float:
+    """Return the learning rate of `epoch`, counted from 1."""
+    if settings.lr_schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / num_epochs))
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device that the setting `device` means on this machine."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def format_log_line(
+    epoch: int,
+    num_epochs: int,
+    train_facts: dict[str, float],
+    val_facts: dict[str, float],
+    timing: dict[str, float],
+) -> str:
+    """Return one line of run.log."""
+    shown = ("rec_tokens", "rec_globals", "perplexity")
+    numbers = {"val_loss": val_facts["loss"]}
+    numbers |= {name: val_facts[name] for name in shown if name in val_facts}
+    numbers |= {"train_loss": train_facts["loss"], "clipped": train_facts["clipped_fraction"]}
+    text = " ".join(f"{name}={value:.5g}" for name, value in numbers.items())
+    return f"[{epoch}/{num_epochs}] {text} {timing['throughput']:.0f} events/s"

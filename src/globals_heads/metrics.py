@@ -1,0 +1,162 @@
+"""Pure numpy metrics: every function takes arrays and returns numbers; none reads a file."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+# Ridge penalties as fractions of the mean diagonal of the Gram matrix.
+RIDGE_PENALTIES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+def wrap_angle(angle: Array) -> Array:
+    """Return `angle` in radians moved into (-pi, pi]."""
+    return np.pi - (np.pi - angle) % (2 * np.pi)
+
+
+def sigma68(residual: Array) -> float:
+    """Return half the distance between the 16 % and the 84 % quantile of `residual`."""
+    low, high = np.quantile(residual, [0.16, 0.84])
+    return float(high - low) / 2
+
+
+def vector_sum(pt: Array, phi: Array, offsets: NDArray[np.integer[Any]]) -> Array:
+    """Return the transverse vector sum of each event's objects.
+
+    Parameters
+    ----------
+    pt, phi
+        Of all objects, event after event, shape (n,).
+    offsets
+        Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
+
+    Returns
+    -------
+    Array
+        (x, y) in the units of `pt`, shape (N, 2); zero for events without objects.
+    """
+    components = pt[:, None] * np.stack([np.cos(phi), np.sin(phi)], axis=-1)
+    # Differences of a running sum would lose digits; reduceat cannot do empty events.
+    event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    sums = [np.bincount(event, weights=c, minlength=len(offsets) - 1) for c in components.T]
+    return np.stack(sums, axis=-1)
+
+
+def normalised_mse(predicted: Array, true: Array, scale: float) -> float:
+    """Return the mean squared error over events and components in units of `scale` squared."""
+    return float(np.mean((predicted - true) ** 2)) / scale**2
+
+
+def component_rms(predicted: Array, true: Array) -> float:
+    """Return the root mean squared residual of one component, in the units of the input."""
+    return float(np.sqrt(np.mean((predicted - true) ** 2)))
+
+
+def delta_phi(predicted: Array, true: Array) -> Array:
+    """Return the signed angle from the true to the predicted two-vector, in (-pi, pi].
+
+    Parameters
+    ----------
+    predicted, true
+        Two-vectors, shape (N, 2).
+
+    Returns
+    -------
+    Array
+        Radians, positive when `predicted` is counter-clockwise of `true`, shape (N,).
+    """
+    parallel = (predicted * true).sum(axis=-1)
+    perpendicular = predicted[:, 1] * true[:, 0] - predicted[:, 0] * true[:, 1]
+    # atan2(-0.0, negative) is -pi; adding zero turns -0.0 into 0.0.
+    angle: Array = np.arctan2(perpendicular + 0.0, parallel)
+    return angle
+
+
+def fit_one_parameter(visible: Array, met: Array) -> float:
+    """Return the `a` that minimises the squared error of MET = -a times the visible sum.
+
+    Parameters
+    ----------
+    visible, met
+        Two-vectors of the same events, shape (N, 2).
+    """
+    norm = float((visible**2).sum())
+    return -float((visible * met).sum()) / norm if norm > 0 else 0.0
+
+
+def perplexity(counts: NDArray[np.integer[Any]]) -> float:
+    """Return exp of the entropy of the code frequencies.
+
+    Parameters
+    ----------
+    counts
+        Uses of each code, pooled over a split, shape (Q, K) for Q quantisers; with several
+        quantisers the result is the geometric mean of theirs.
+    """
+    p = counts / counts.sum(axis=-1, keepdims=True)
+    entropy = -np.sum(p * np.log(np.where(p > 0, p, 1)), axis=-1)
+    return float(np.exp(entropy.mean()))
+
+
+def active_codes(counts: NDArray[np.integer[Any]]) -> float:
+    """Return how many codes are in use: those with p_k > max(1 / (10 K), 5 / n).
+
+    Parameters
+    ----------
+    counts
+        Uses of each code, shape (Q, K); with several quantisers the result is their mean.
+    """
+    num_tokens = counts.sum(axis=-1, keepdims=True)
+    threshold = np.maximum(1 / (10 * counts.shape[-1]), 5 / num_tokens)
+    return float((counts / num_tokens > threshold).sum(axis=-1).mean())
+
+
+def fit_ridge(x: Array, y: Array, penalty: float) -> tuple[Array, Array]:
+    """Return weights (D, C) and intercept (C,) of a ridge regression of `y` on `x`.
+
+    Parameters
+    ----------
+    x
+        Inputs, shape (N, D).
+    y
+        Targets, shape (N, C).
+    penalty
+        Relative to the mean diagonal of the centred Gram matrix; the intercept is free.
+    """
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    centred = x - x_mean
+    gram = centred.T @ centred
+    # The tiny constant keeps latents that are all equal solvable: their weights are then 0.
+    diagonal = penalty * gram.trace() / len(gram) + np.finfo(float).tiny
+    system = gram + diagonal * np.eye(len(gram))
+    weights = np.linalg.lstsq(system, centred.T @ (y - y_mean), rcond=None)[0]
+    return weights, y_mean - x_mean @ weights
+
+
+def ridge_probe(train: tuple[Array, Array], val: tuple[Array, Array], inputs: Array) -> Array:
+    """Return what a ridge regression reads from frozen, standardised inputs.
+
+    It is fitted on `train`; the penalty is the one of `RIDGE_PENALTIES` that does best on `val`.
+
+    Parameters
+    ----------
+    train, val
+        Inputs (N, D) and targets (N, C) of the two splits.
+    inputs
+        Inputs to predict for, shape (M, D).
+
+    Returns
+    -------
+    Array
+        Predictions, shape (M, C).
+    """
+    mean, spread = train[0].mean(axis=0), train[0].std(axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    x_train, x_val, x = ((z - mean) / spread for z in (train[0], val[0], inputs))
+    fits = [fit_ridge(x_train, train[1], penalty) for penalty in RIDGE_PENALTIES]
+    errors = [np.mean((x_val @ w + b - val[1]) ** 2) for w, b in fits]
+    weights, intercept = fits[int(np.argmin(errors))]
+    predicted: Array = x @ weights + intercept
+    return predicted

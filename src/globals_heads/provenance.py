@@ -1,0 +1,63 @@
+"""What a result was made from, as short digests: sources, settings and data files."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+
+# What these two do reaches a step as values (its parameters) or not at all (how bytes get to
+# disk), so an edit of them alone must not retrain anything.
+WITHOUT_EFFECT = {"settings", "files"}
+
+
+def code_digest(*modules: str) -> str:
+    """Return a digest of the sources that decide what `modules` do.
+
+    Parameters
+    ----------
+    modules
+        Names inside the package, such as "learn.training"; whatever they import from the
+        package counts, too. Comments and formatting do not.
+    """
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found and module not in WITHOUT_EFFECT:
+            found.add(module)
+            waiting += _imports(module)
+    return digest([ast.dump(_parse(module)) for module in sorted(found)])
+
+
+def _imports(module: str) -> Iterator[str]:
+    """Yield the modules of this package that `module` imports."""
+    for node in ast.walk(_parse(module)):
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE.name:
+            yield from (name.name for name in node.names if _source(name.name).is_file())
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
+            yield str(node.module).removeprefix(f"{PACKAGE.name}.")
+
+
+@cache
+def _parse(module: str) -> ast.Module:
+    return ast.parse(_source(module).read_text(encoding="utf-8"))
+
+
+def _source(module: str) -> Path:
+    return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def digest(value: Any) -> str:
+    """Return a short digest of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return a short digest of a file's content; a touch or a move does not change it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

@@ -1,0 +1,344 @@
+"""Every setting of the study: its default, its limits and what it means.
+
+These models are the only source. The workflow passes its config through `Settings`, the JSON
+schema is generated from it, and each run's cfg.yaml is a `RunSettings`. This module knows
+nothing of files' contents, torch or Snakemake.
+"""
+
+import difflib
+import math
+import re
+from itertools import product
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from globals_heads.files import UserError
+
+LatentSpace = Literal["none", "linear", "vq", "fsq", "residual_vq"]
+Process = Literal["tttt", "ttH", "ttW", "ttZ"]
+M = TypeVar("M", bound=BaseModel)
+
+
+def _real_number(value: Any) -> Any:
+    """Accept what YAML hands over for a real number; `1e-3` arrives as a string."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number, not true or false")
+    if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
+        raise ValueError("Input should be 0, not -0.0")
+    return value
+
+
+def _integer(value: Any) -> Any:
+    """Accept what `--config` hands over for an integer inside a mapping: its text."""
+    return int(value) if isinstance(value, str) and value.strip("-").isdecimal() else value
+
+
+Integer = Annotated[int, BeforeValidator(_integer), Field(strict=True)]
+Real = Annotated[float, BeforeValidator(_real_number), Field(allow_inf_nan=False)]
+Positive = Annotated[Real, Field(gt=0)]
+Count = Annotated[Integer, Field(ge=1)]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SimulateSettings(_Block):
+    """Events made with Pythia 8, FastJet and a fast detector."""
+
+    fractions: dict[Process, Positive] = {"tttt": 3.0, "ttH": 1.0, "ttW": 1.0, "ttZ": 1.0}
+    """Share of each process among the accepted events; only the ratios matter."""
+    seed: Annotated[Integer, Field(ge=0, le=1_000_000)] = 0
+    """Seed of the sample; every shard derives its own from it."""
+    shard_size: Count = 1000
+    """Accepted events per shard, the unit that runs side by side."""
+    multiparton: bool = False
+    """Simulate multiparton interactions; about three times slower."""
+    min_ht_gev: Annotated[Real, Field(ge=0)] = 400.0
+    """Smallest accepted HT, the scalar sum of jet pT, in GeV."""
+    min_objects: Annotated[Integer, Field(ge=1, le=18)] = 4
+    """Fewest accepted objects per event."""
+
+    @field_validator("fractions")
+    @classmethod
+    def _not_empty(cls, value: dict[str, float]) -> dict[str, float]:
+        if not value:
+            raise ValueError("Input should name at least one process")
+        return value
+
+
+class PackSettings(_Block):
+    """How events become the numbers that the network sees."""
+
+    features: Literal["log", "raw"] = "log"
+    """log: (log E, log pT, eta, cos phi, sin phi); raw: (E, pT, eta, phi)."""
+    globals_target: Literal["components", "polar"] = "components"
+    """components: (MET_x, MET_y) on one scale; polar: (MET, METphi)."""
+
+
+class ModelSettings(_Block):
+    """The autoencoder, identical in every cell of the grid."""
+
+    latent_dim: Count = 32
+    """Size of the latent vector of one token."""
+    hidden_dims: list[Count] = [128, 128]
+    """Hidden layers of the encoder; the decoder mirrors them."""
+    type_embedding_dim: Count = 8
+    """Size of the object-type embedding that the encoder sees."""
+    globals_hidden_dim: Count = 32
+    """Hidden layer of the globals head."""
+
+
+class VqSettings(_Block):
+    """Vector quantisation with a codebook learned by moving averages (EMA)."""
+
+    codebook_size: Annotated[Integer, Field(ge=2)] = 512
+    """Number of codes."""
+    ema_decay: Annotated[Real, Field(gt=0, lt=1)] = 0.99
+    """Decay of the moving averages that update the codes."""
+    commitment_weight: Annotated[Real, Field(ge=0)] = 0.25
+    """Weight of the commitment loss in the total loss."""
+    dead_code_threshold: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    """A code used less than this fraction of the mean occupancy is re-drawn from the batch."""
+
+
+class ResidualVqSettings(VqSettings):
+    """Several vector quantisers in a row, each coding what the one before it left over."""
+
+    num_quantizers: Count = 2
+    """Number of quantisers."""
+
+
+class FsqSettings(_Block):
+    """Finite scalar quantisation: each of a few latent numbers is rounded to fixed levels."""
+
+    levels: Annotated[list[Annotated[Integer, Field(ge=2)]], Field(min_length=1)] = [8, 8, 8]
+    """Levels per dimension; their product is the size of the implied codebook."""
+
+
+class BottleneckSettings(_Block):
+    """Settings of each latent space that has any; a run sees only those of its own."""
+
+    vq: VqSettings = VqSettings()
+    """Settings of latent_space vq."""
+    residual_vq: ResidualVqSettings = ResidualVqSettings()
+    """Settings of latent_space residual_vq."""
+    fsq: FsqSettings = FsqSettings()
+    """Settings of latent_space fsq."""
+
+
+class TrainSettings(_Block):
+    """The optimisation, identical in every cell of the grid."""
+
+    batch_size: Count = 128
+    """Events per step."""
+    learning_rate: Positive = 1e-3
+    """Adam's learning rate, at its start."""
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    """constant, or cosine: falling to zero along a half cosine over the epochs."""
+    clip_norm: Positive | None = 1.0
+    """Largest gradient norm; null switches clipping off."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU when torch sees one."""
+
+
+class PlotSettings(_Block):
+    """How figures look; changing any of these trains nothing."""
+
+    dpi: Annotated[Integer, Field(ge=50, le=1200)] = 150
+    """Resolution of the PNG files."""
+    colormap: Literal["cividis", "viridis", "Blues", "Greys"] = "cividis"
+    """Colours of the heat maps."""
+
+
+class Grid(_Block):
+    """The axes of the study: every latent space with every globals_beta with every seed."""
+
+    latent_space: Annotated[list[LatentSpace], Field(min_length=1)] = ["none", "linear", "vq"]
+    """Kinds of latent space, the columns of the grid."""
+    globals_beta: Annotated[list[Annotated[Real, Field(ge=0)]], Field(min_length=1)] = [0, 1, 10]
+    """Weights of the globals head in the loss, the rows of the grid."""
+    seeds: Count = 1
+    """Number of seeds per cell: 0, 1, ... up to one less than this."""
+
+    @field_validator("latent_space", "globals_beta")
+    @classmethod
+    def _no_duplicates(cls, value: list[Any]) -> list[Any]:
+        names = [format_beta(v) if isinstance(v, float) else v for v in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"Input should list each value once, but {name} comes twice")
+        return value
+
+    @property
+    def runs(self) -> "list[RunKey]":
+        """All runs in the order of their numbers: by seed, then row by row of the grid."""
+        cells = product(range(self.seeds), self.globals_beta, self.latent_space)
+        return [RunKey(latent_space=space, globals_beta=b, seed=seed) for seed, b, space in cells]
+
+
+class Settings(Grid):
+    """The whole study, as config/config.yaml and its overlays give it."""
+
+    data: str | None = None
+    """Path of an existing HDF5 token file; null makes events instead."""
+    num_events: Annotated[Integer, Field(ge=10)] = 16_000
+    """Number of events to make when data is null."""
+    epochs: Count = 20
+    """Passes over the training split."""
+    object_types: dict[int, str] = {
+        1: "jet",
+        2: "b-jet",
+        3: "e+",
+        4: "e-",
+        5: "mu-",
+        6: "mu+",
+        7: "photon",
+    }
+    """What each object-type code in the token file stands for; 0 is an empty slot."""
+    simulate: SimulateSettings = SimulateSettings()
+    """Events made with Pythia 8; not used when data is given."""
+    pack: PackSettings = PackSettings()
+    """How events become the numbers that the network sees."""
+    model: ModelSettings = ModelSettings()
+    """The autoencoder."""
+    bottleneck: BottleneckSettings = BottleneckSettings()
+    """Settings of the single latent spaces."""
+    train: TrainSettings = TrainSettings()
+    """The optimisation."""
+    plot: PlotSettings = PlotSettings()
+    """The look of the figures."""
+
+    @field_validator("data")
+    @classmethod
+    def _null_as_text(cls, value: str | None) -> str | None:
+        return None if value == "null" else value  # what `--config data=null` hands over
+
+    @field_validator("object_types")
+    @classmethod
+    def _codes_from_one(cls, value: dict[int, str]) -> dict[int, str]:
+        if sorted(value) != list(range(1, len(value) + 1)) or len(set(value.values())) < len(value):
+            raise ValueError("Input should map the codes 1, 2, 3, ... to different names")
+        return dict(sorted(value.items()))
+
+    @model_validator(mode="after")
+    def _detector_types_known(self) -> "Settings":
+        made = {"jet", "b-jet", "e+", "e-", "mu-", "mu+", "photon"}
+        if self.data is None and not made <= set(self.object_types.values()):
+            raise ValueError(
+                f"object_types should name all of {sorted(made)} when events are made (data: null)"
+            )
+        return self
+
+    @property
+    def grid(self) -> Grid:
+        """The axes alone."""
+        return Grid.model_validate(self.model_dump(include=set(Grid.model_fields)))
+
+    def run_settings(self, key: "RunKey") -> "RunSettings":
+        """Return all that decides the outcome of the run `key`, besides its data."""
+        bottleneck = getattr(self.bottleneck, key.latent_space, None)
+        return RunSettings(
+            **key.model_dump(),
+            epochs=self.epochs,
+            model=self.model,
+            bottleneck=bottleneck.model_dump() if bottleneck else {},
+            train=self.train,
+        )
+
+
+class RunKey(_Block):
+    """One run: a cell of the grid and a seed."""
+
+    latent_space: LatentSpace
+    globals_beta: Annotated[Real, Field(ge=0)]
+    seed: Annotated[Integer, Field(ge=0)]
+
+    @property
+    def name(self) -> str:
+        """The run's folder below results/runs."""
+        return f"{self.latent_space}/beta_{format_beta(self.globals_beta)}/seed_{self.seed}"
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The key columns that every table of facts begins with."""
+        return {
+            "run": self.name,
+            "latent_space": self.latent_space,
+            "globals_beta": format_beta(self.globals_beta),
+            "seed": self.seed,
+        }
+
+
+class RunSettings(RunKey):
+    """A run's cfg.yaml: everything that decides its outcome, besides its data."""
+
+    epochs: Count
+    model: ModelSettings
+    bottleneck: dict[str, Any]
+    train: TrainSettings
+
+    @property
+    def key(self) -> RunKey:
+        """The run's place in the grid."""
+        return RunKey.model_validate(self.model_dump(include=set(RunKey.model_fields)))
+
+
+def format_beta(value: float) -> str:
+    """Return the one spelling of a globals_beta: 0, 0.5, 10."""
+    return repr(int(value)) if value == int(value) and value < 1e15 else repr(float(value))
+
+
+def validated(model: type[M], values: Any, source: str) -> M:
+    """Return `values` as `model`, or raise one readable sentence.
+
+    Parameters
+    ----------
+    model
+        The settings model.
+    values
+        What the YAML or JSON gave.
+    source
+        Where a reader corrects it, for the message.
+
+    Raises
+    ------
+    UserError
+        With the first bad key, its value, what is allowed and the remedy.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+    location = [str(part) for part in problem["loc"] if part != "[key]"]
+    if problem["type"] == "extra_forbidden":
+        known = _settings_in(model, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise UserError(
+            f"The setting {'.'.join(location)} does not exist; its place knows "
+            f"{', '.join(known)}{hint}; correct it in {source}."
+        )
+    what = f"The setting {'.'.join(location)} is {problem['input']!r}, but" if location else "But"
+    must = re.sub("^(Value error, )?(Input|List) should", "it should", problem["msg"])
+    raise UserError(f"{what} {must}; correct it in {source}.")
+
+
+def _settings_in(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        model = cast("type[BaseModel]", model.model_fields[part].annotation)
+    return list(model.model_fields)

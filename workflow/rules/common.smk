@@ -1,0 +1,167 @@
+# Validation of the config, the grid, and helpers of the rules; no rules.
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+try:
+    from globals_heads import provenance
+    from globals_heads.files import UserError
+    from globals_heads.settings import Settings, format_beta, validated
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"The Python that runs snakemake ({sys.executable}) lacks {error.name}: set up the "
+        "environment with `make env`, activate it with `source .venv/bin/activate`, and try again."
+    )
+
+# Rules run `python -m globals_heads`, with the environment activated or not.
+os.environ |= {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+}
+
+HEATMAPS = ["val_loss", "rec_tokens", "rec_globals", "probe_rec_globals"]
+
+
+def load_study(values):
+    """Return the config as settings; end with one sentence before anything is planned."""
+    try:
+        study = validated(
+            Settings, values, "config/config.yaml, --configfile or --config"
+        )
+        if study.data is not None:
+            require_data(Path(study.data))
+        require_results(Path("results"))
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    return study
+
+
+def require_data(path):
+    """Raise UserError unless `path` is a file that can be read; its content is for the job."""
+    remedy = "give the path of an HDF5 token file, or null to make events"
+    if not path.exists():
+        raise UserError(
+            f"The setting data is {str(path)!r}, which does not exist; {remedy}."
+        )
+    if not path.is_file():
+        raise UserError(
+            f"The setting data is {str(path)!r}, which is no file; {remedy}."
+        )
+    if not os.access(path, os.R_OK):
+        raise UserError(
+            f"The setting data is {str(path)!r}, which you may not read; {remedy}."
+        )
+
+
+def require_results(path):
+    """Raise UserError if results could not be written."""
+    remedy = "make it a folder you may write to, or work elsewhere with --directory"
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path.absolute()} is no folder; {remedy}.")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise UserError(f"{path.absolute()} cannot be written to; {remedy}.")
+
+
+def dataset_name():
+    """Return the folder of the data: another source or content is another folder."""
+    if STUDY.data is None:
+        return "generated"
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(STUDY.data).stem)
+    return f"{stem}-{provenance.file_digest(Path(STUDY.data))[:8]}"
+
+
+def data_key():
+    """Return a digest of all that decides the content of the packed file.
+
+    Runs depend on this key and not on the file's time stamp: a packed file that was lost and
+    made again from the same source is the same data.
+    """
+    if STUDY.data is None:
+        source = [STUDY.num_events, STUDY.simulate.model_dump(), DATASET]
+        code = provenance.code_digest("generate.sample", "packing")
+    else:
+        source = [DATASET]
+        code = provenance.code_digest("packing")
+    return provenance.digest(
+        [source, STUDY.object_types, STUDY.pack.model_dump(), code]
+    )
+
+
+def token_file(wildcards):
+    """Return the token file to pack: the user's, or the one made here."""
+    if STUDY.data is None:
+        return "results/data/generated/events.h5"
+    # Its content is part of DATASET, so its time stamp says nothing new.
+    return ancient(STUDY.data)
+
+
+def shard_events(wildcards):
+    """Return the number of events in a shard; the last one may hold fewer."""
+    size = STUDY.simulate.shard_size
+    return min(size, STUDY.num_events - int(wildcards.shard) * size)
+
+
+def run_settings(wildcards):
+    """Return the text of a run's cfg.yaml."""
+    key = next(key for key in STUDY.runs if key.name == run_name(wildcards))
+    return yaml.safe_dump(STUDY.run_settings(key).model_dump(), sort_keys=False)
+
+
+def run_name(wildcards):
+    """Return the run's folder below results/runs."""
+    return (
+        f"{wildcards.latent_space}/beta_{wildcards.globals_beta}/seed_{wildcards.seed}"
+    )
+
+
+def run_files(pattern=None):
+    """Return one kind of file of all runs, or every kind."""
+    patterns = [pattern] if pattern else RUN_FILES
+    return [
+        f"results/runs/{key.name}/{name}" for key in STUDY.runs for name in patterns
+    ]
+
+
+def comparison_figures():
+    """Return all figures that compare runs."""
+    names = [f"heatmap_{metric}" for metric in HEATMAPS] + [
+        "learning_curves",
+        "tradeoff",
+    ]
+    return [
+        f"results/figures/{name}.{kind}"
+        for name in names
+        for kind in ("svg", "png", "csv")
+    ]
+
+
+STUDY = load_study(config)
+NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
+DATASET = dataset_name()
+DATA_KEY = data_key()
+GRID = STUDY.grid.model_dump_json()
+OBJECT_TYPES = json.dumps(STUDY.object_types)
+PACKED = f"results/data/{DATASET}/packed.h5"
+RUN_FILES = [
+    "cfg.yaml",
+    "model.pt",
+    "facts/metrics_train.csv",
+    "facts/metrics_val.csv",
+    "facts/metrics_test.csv",
+    "figures/curves.svg",
+    "figures/curves.png",
+    "figures/curves.csv",
+]
+
+
+wildcard_constraints:
+    latent_space="|".join(STUDY.latent_space),
+    globals_beta="|".join(re.escape(format_beta(beta)) for beta in STUDY.globals_beta),
+    seed="|".join(str(seed) for seed in range(STUDY.seeds)),
+    shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
+    dataset=re.escape(DATASET),
+    metric="|".join(HEATMAPS),

@@ -1,0 +1,76 @@
+# From nothing, or from the user's token file, to one packed file that every run reads.
+
+
+rule simulate:
+    output:
+        "results/data/generated/shards/shard_{shard}.h5",
+    log:
+        "results/logs/simulate/shard_{shard}.log",
+    conda:
+        "../../envs/generate.yaml"
+    params:
+        num_events=shard_events,
+        settings=STUDY.simulate.model_dump_json(),
+        object_types=OBJECT_TYPES,
+        code=provenance.code_digest("generate.sample"),
+    shell:
+        "python -m globals_heads simulate {output} --shard {wildcards.shard}"
+        " --num-events {params.num_events} --settings {params.settings:q}"
+        " --object-types {params.object_types:q} > {log} 2>&1"
+
+
+rule merge:
+    input:
+        expand(
+            "results/data/generated/shards/shard_{shard}.h5", shard=range(NUM_SHARDS)
+        ),
+    output:
+        "results/data/generated/events.h5",
+    log:
+        "results/logs/merge.log",
+    conda:
+        "../../envs/generate.yaml"
+    params:
+        shards=subpath(input[0], parent=True),
+        num_events=STUDY.num_events,
+        settings=STUDY.simulate.model_dump_json(),
+        object_types=OBJECT_TYPES,
+        code=provenance.code_digest("generate.sample"),
+    shell:
+        "python -m globals_heads merge {output} --shards {params.shards}"
+        " --num-events {params.num_events} --settings {params.settings:q}"
+        " --object-types {params.object_types:q} > {log} 2>&1"
+
+
+rule pack:
+    input:
+        token_file,
+    output:
+        "results/data/{dataset}/packed.h5",
+    log:
+        "results/logs/pack/{dataset}.log",
+    conda:
+        "../../envs/learn.yaml"
+    params:
+        settings=STUDY.pack.model_dump_json(),
+        object_types=OBJECT_TYPES,
+        code=provenance.code_digest("packing"),
+    shell:
+        "python -m globals_heads pack {input:q} {output} --settings {params.settings:q}"
+        " --object-types {params.object_types:q} > {log} 2>&1"
+
+
+rule yardsticks:
+    input:
+        data=ancient("results/data/{dataset}/packed.h5"),
+    output:
+        "results/data/{dataset}/yardsticks.csv",
+    log:
+        "results/logs/yardsticks/{dataset}.log",
+    conda:
+        "../../envs/learn.yaml"
+    params:
+        data_key=DATA_KEY,
+        code=provenance.code_digest("learn.yardsticks"),
+    shell:
+        "python -m globals_heads yardsticks {output} --data {input.data} > {log} 2>&1"

@@ -1,0 +1,57 @@
+# One run: its settings, its training, its evaluation.
+
+
+rule configure:
+    output:
+        "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
+    log:
+        "results/logs/configure/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+    localrule: True
+    conda:
+        "../../envs/learn.yaml"
+    params:
+        settings=run_settings,
+    shell:
+        "printf %s {params.settings:q} > {output} 2> {log}"
+
+
+rule train:
+    input:
+        cfg="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
+        data=ancient(PACKED),
+    output:
+        model="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
+        train="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
+        val="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
+    log:
+        "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
+    benchmark:
+        "results/benchmarks/train/{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
+    conda:
+        "../../envs/learn.yaml"
+    params:
+        run=subpath(output.model, parent=True),
+        data_key=DATA_KEY,
+        code=provenance.code_digest("learn.training"),
+    shell:
+        "python -m globals_heads train {params.run} --data {input.data} --threads {threads}"
+        " > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        model="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
+        data=ancient(PACKED),
+    output:
+        "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
+    log:
+        "results/logs/evaluate/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+    conda:
+        "../../envs/learn.yaml"
+    params:
+        run=subpath(input.model, parent=True),
+        data_key=DATA_KEY,
+        code=provenance.code_digest("learn.evaluation"),
+    shell:
+        "python -m globals_heads evaluate {params.run} --data {input.data} --threads {threads}"
+        " > {log} 2>&1"

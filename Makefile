@@ -7,7 +7,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: run test env check format report clean
+.PHONY: run test env check format report
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --profile local
@@ -24,6 +24,7 @@ check: $(INSTALLED)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/check-jsonschema --schemafile workflow/schemas/config.schema.yaml config/*.yaml
 	$(BIN)/check-jsonschema --check-metaschema workflow/schemas/config.schema.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

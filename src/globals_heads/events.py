@@ -58,7 +58,7 @@ class Events:
     @property
     def rows(self) -> NDArray[np.float32]:
         """The events in the 92-column layout, shape (N, 92)."""
-        flat = self.objects.reshape(len(self), -1)
+        flat = self.objects.reshape(len(self), 4 * NUM_SLOTS)
         return np.concatenate([self.types, self.met, flat], axis=1, dtype=np.float32)
 
     @classmethod

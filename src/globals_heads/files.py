@@ -33,10 +33,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); make its folder writable, "
-            "make room on the disk, or choose another with `snakemake --directory`."
-        ) from error
+        raise _not_written(path, error) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -47,8 +44,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise _not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _not_written(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path} cannot be written ({error.strerror or error}); make its folder writable, "
+        "make room on the disk, or choose another with `snakemake --directory`."
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,47 +1,17 @@
 """Pure numpy metrics: every function takes arrays and returns numbers; none reads a file."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]
+from globals_heads.geometry import Array
 
 # Ridge penalties as fractions of the mean diagonal of the Gram matrix.
 RIDGE_PENALTIES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-
-
-def wrap_angle(angle: Array) -> Array:
-    """Return `angle` in radians moved into (-pi, pi]."""
-    return np.pi - (np.pi - angle) % (2 * np.pi)
 
 
 def sigma68(residual: Array) -> float:
     """Return half the distance between the 16 % and the 84 % quantile of `residual`."""
     low, high = np.quantile(residual, [0.16, 0.84])
     return float(high - low) / 2
-
-
-def vector_sum(pt: Array, phi: Array, offsets: NDArray[np.integer[Any]]) -> Array:
-    """Return the transverse vector sum of each event's objects.
-
-    Parameters
-    ----------
-    pt, phi
-        Of all objects, event after event, shape (n,).
-    offsets
-        Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
-
-    Returns
-    -------
-    Array
-        (x, y) in the units of `pt`, shape (N, 2); zero for events without objects.
-    """
-    components = pt[:, None] * np.stack([np.cos(phi), np.sin(phi)], axis=-1)
-    # Differences of a running sum would lose digits; reduceat cannot do empty events.
-    event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    sums = [np.bincount(event, weights=c, minlength=len(offsets) - 1) for c in components.T]
-    return np.stack(sums, axis=-1)
 
 
 def normalised_mse(predicted: Array, true: Array, scale: float) -> float:
@@ -84,33 +54,6 @@ def fit_one_parameter(visible: Array, met: Array) -> float:
     """
     norm = float((visible**2).sum())
     return -float((visible * met).sum()) / norm if norm > 0 else 0.0
-
-
-def perplexity(counts: NDArray[np.integer[Any]]) -> float:
-    """Return exp of the entropy of the code frequencies.
-
-    Parameters
-    ----------
-    counts
-        Uses of each code, pooled over a split, shape (Q, K) for Q quantisers; with several
-        quantisers the result is the geometric mean of theirs.
-    """
-    p = counts / counts.sum(axis=-1, keepdims=True)
-    entropy = -np.sum(p * np.log(np.where(p > 0, p, 1)), axis=-1)
-    return float(np.exp(entropy.mean()))
-
-
-def active_codes(counts: NDArray[np.integer[Any]]) -> float:
-    """Return how many codes are in use: those with p_k > max(1 / (10 K), 5 / n).
-
-    Parameters
-    ----------
-    counts
-        Uses of each code, shape (Q, K); with several quantisers the result is their mean.
-    """
-    num_tokens = counts.sum(axis=-1, keepdims=True)
-    threshold = np.maximum(1 / (10 * counts.shape[-1]), 5 / num_tokens)
-    return float((counts / num_tokens > threshold).sum(axis=-1).mean())
 
 
 def fit_ridge(x: Array, y: Array, penalty: float) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from globals_heads.events import SPLITS, Events
 from globals_heads.files import UserError, atomic_path, require_disk_space
-from globals_heads.metrics import Array, wrap_angle
+from globals_heads.geometry import Array, wrap_angle
 from globals_heads.settings import PackSettings
 
 SCHEMA_VERSION = 1

@@ -98,7 +98,9 @@ def plot_heatmap(
     numbers = cells.agg(["mean", "std", "count"]).reset_index()
     mean = numbers.pivot_table(index="globals_beta", columns="latent_space", values="mean")
     values = mean.reindex(index=rows, columns=columns).to_numpy(dtype=float)
-    colors = values / np.nanmin(values, axis=1, keepdims=True) if compare == "row" else values
+    colors = values
+    if compare == "row":
+        colors = values / np.fmin.reduce(values, axis=1, keepdims=True)  # NaN only if all are
 
     figure, axes = plt.subplots(figsize=(1.8 + 1.25 * len(columns), 1.5 + 0.85 * len(rows)))
     # Logarithmic, since rec_tokens spans orders of magnitude.

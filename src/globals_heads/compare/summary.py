@@ -114,8 +114,9 @@ def read_facts(path: Path, key: RunKey | None = None) -> pd.DataFrame:
             f"{path} is no table of facts that can be read ({error}); "
             "delete it and run snakemake again."
         ) from error
-    if key is not None and (table.empty or (table["run"] != key.name).any()):
-        found = ", ".join(table["run"].unique()) or "no run"
+    owners = set(table["run"]) if "run" in table else set()
+    if key is not None and owners != {key.name}:
+        found = ", ".join(sorted(owners)) or "no run"
         raise UserError(
             f"{path} holds facts of {found}, but only {key.name} belongs there; "
             "delete it and run snakemake again."

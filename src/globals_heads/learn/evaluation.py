@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from globals_heads import metrics
+from globals_heads import codebook, metrics
 from globals_heads.facts import Metric, RunFolder, write_metrics
+from globals_heads.geometry import Array, wrap_angle
 from globals_heads.learn.checkpoint import load_model
 from globals_heads.learn.model import TokenAutoencoder
 from globals_heads.learn.training import (
@@ -21,7 +22,6 @@ from globals_heads.learn.training import (
     mean_square,
     normalised_period,
 )
-from globals_heads.metrics import Array
 from globals_heads.packing import DataInfo, PackedData, PackedSplit
 
 # Below this MET its direction is noise.
@@ -157,7 +157,7 @@ def token_metrics(data: PackedData, test: Predictions) -> list[Metric]:
         "pt": (residual[:, 1], "GeV"),
         "pt_relative": (residual[:, 1] / true[:, 1], "1"),
         "eta": (residual[:, 2], "1"),
-        "phi": (metrics.wrap_angle(residual[:, 3]), "rad"),
+        "phi": (wrap_angle(residual[:, 3]), "rad"),
     }
     return [
         Metric("test", "token_sigma68", group, metrics.sigma68(values), unit)
@@ -169,11 +169,11 @@ def codebook_metrics(test: Predictions) -> list[Metric]:
     """Return how a codebook is used; nothing for continuous latent spaces."""
     if test.code_counts is None:
         return []
-    perplexity = metrics.perplexity(test.code_counts)
+    perplexity = codebook.perplexity(test.code_counts)
     bits = len(test.code_counts) * math.log2(perplexity)
     values = [
         Metric("test", "perplexity", "all", perplexity, "1"),
-        Metric("test", "active_codes", "all", metrics.active_codes(test.code_counts), "1"),
+        Metric("test", "active_codes", "all", codebook.active_codes(test.code_counts), "1"),
         Metric("test", "bits_per_token", "all", bits, "bit"),
     ]
     return [Metric("test", "commit", "all", test.commit, "1"), *values]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from globals_heads import metrics
+from globals_heads import codebook
 from globals_heads.facts import RunFolder, write_epochs
 from globals_heads.learn.checkpoint import save_model
 from globals_heads.learn.model import Batch, Reconstruction, TokenAutoencoder
@@ -224,8 +224,8 @@ class Loss:
             total += self.commitment_weight * facts["commit"]
         if sums.codes:
             counts = code_counts(torch.cat(sums.codes), self.codebook_size)
-            facts["perplexity"] = metrics.perplexity(counts)
-            facts["active_codes"] = metrics.active_codes(counts)
+            facts["perplexity"] = codebook.perplexity(counts)
+            facts["active_codes"] = codebook.active_codes(counts)
         return facts | {"loss": total}
 
 

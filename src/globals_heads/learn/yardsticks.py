@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from globals_heads.facts import Metric, write_metrics
+from globals_heads.geometry import Array, vector_sum
 from globals_heads.learn.evaluation import globals_metrics
-from globals_heads.metrics import Array, fit_one_parameter, vector_sum
+from globals_heads.metrics import fit_one_parameter
 from globals_heads.packing import DataInfo, PackedData, PackedSplit
 
 

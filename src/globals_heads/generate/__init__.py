@@ -1,0 +1,1 @@
+"""Making events: Pythia particles, a fast detector, and the samples written from them."""

@@ -1,0 +1,175 @@
+"""Token files: the layout, what is accepted, and what is refused with which sentence."""
+
+import h5py
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from samples import OBJECT_TYPES, random_events
+
+from globals_heads.events import Events, read_token_file, write_token_file
+from globals_heads.files import UserError
+
+SPLITS = {"train": 0, "val": 1, "test": 2}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A good token file of 20 events per split."""
+    file = tmp_path / "tokens.h5"
+    events = {name: random_events(20, seed) for name, seed in SPLITS.items()}
+    write_token_file(file, events, OBJECT_TYPES, {"seed": 3, "note": {"a": [1]}})
+    return file
+
+
+def replace(path, name, values):
+    """Put other values in the place of a data set."""
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        if values is not None:
+            file[name] = values
+
+
+def rows(path, name="X_train"):
+    with h5py.File(path) as file:
+        return file[name][...]
+
+
+def test_columns_are_those_of_the_public_layout():
+    types = np.zeros((1, 18), np.uint8)
+    types[0, :2] = 2, 7
+    objects = np.zeros((1, 18, 4))
+    objects[0, :2] = [[10, 11, 12, 13], [20, 21, 22, 23]]
+    row = Events(types, objects, np.array([[50.0, -1.0]]), np.array([1])).rows[0]
+    assert row.shape == (92,)
+    assert_array_equal(row[:3], [2, 7, 0])
+    assert_array_equal(row[18:28], [50, -1, 10, 11, 12, 13, 20, 21, 22, 23])
+
+
+def test_events_come_back(path):
+    splits = read_token_file(path, OBJECT_TYPES)
+    for name, seed in SPLITS.items():
+        expected = random_events(20, seed)
+        assert_array_equal(splits[name].types, expected.types)
+        assert_allclose(splits[name].objects, expected.objects, rtol=1e-6)
+        assert_allclose(splits[name].met, expected.met, rtol=1e-6)
+        assert_array_equal(splits[name].labels, expected.labels)
+
+
+def test_attributes_are_written(path):
+    with h5py.File(path) as file:
+        assert file.attrs["seed"] == 3
+        assert file.attrs["note"] == '{"a": [1]}'
+        assert file.attrs["units"] == "GeV, radians"
+
+
+def test_names_in_any_case(path):
+    with h5py.File(path, "r+") as file:
+        file.move("Y_val", "y_VAL")
+        file.move("X_test", "x_test")
+    assert len(read_token_file(path, OBJECT_TYPES)["val"]) == 20
+
+
+def test_mev_is_recognised_and_angles_stay(path):
+    expected = read_token_file(path, OBJECT_TYPES)
+    for split in SPLITS:
+        values = rows(path, f"X_{split}")
+        values[:, 18] *= 1000
+        values[:, 20:] = (values[:, 20:].reshape(-1, 18, 4) * [1000, 1000, 1, 1]).reshape(20, 72)
+        replace(path, f"X_{split}", values)
+    for split, events in read_token_file(path, OBJECT_TYPES).items():
+        assert_allclose(events.objects, expected[split].objects, rtol=1e-5)
+        assert_allclose(events.met, expected[split].met, rtol=1e-5)
+
+
+def broken(column, value):
+    def change(values):
+        values[3, column] = value
+        return values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: None, "no data set X_train .*a token file needs"),
+        (lambda x: x[:, :91], r"X_train .* has the shape \(20, 91\); it must be \(events, 92\)"),
+        (lambda x: x[0], r"X_train .* has the shape \(92,\)"),
+        (lambda x: x[:, :, None], r"X_train .* has the shape \(20, 92, 1\)"),
+        (lambda x: x[:0], "X_train .* holds no events"),
+        (lambda x: x.astype("S8"), r"X_train .* holds \|S8 values; only numbers"),
+        (lambda x: x.astype(complex), "X_train .* holds complex128 values"),
+        (broken(40, np.nan), "X_train .* has nan in event 3, column 40"),
+        (broken(18, np.inf), "X_train .* has inf in event 3, column 18"),
+        (broken(1, -1), "object type -1 in event 3, slot 1; allowed are the integers 0"),
+        (broken(17, 8), "object type 8 in event 3, slot 17"),
+        (broken(0, 1.5), r"object type 1\.5 in event 3, slot 0"),
+        (lambda x: x[:19], "Y_train .* has 20 labels for 19 events"),
+    ],
+)
+def test_bad_rows_are_refused_with_a_sentence(path, change, message):
+    replace(path, "X_train", change(rows(path)))
+    with pytest.raises(UserError, match=message) as error:
+        read_token_file(path, OBJECT_TYPES)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "no data set Y_val"),
+        (np.ones(19), "Y_val .* has 19 labels for 20 events"),
+        (np.ones((20, 1)), r"Y_val .* has the shape \(20, 1\); it must be \(events,\)"),
+        (np.array([b"tttt"] * 20), r"Y_val .* holds \|S4 values"),
+    ],
+)
+def test_bad_labels_are_refused_with_a_sentence(path, labels, message):
+    replace(path, "Y_val", labels)
+    with pytest.raises(UserError, match=message):
+        read_token_file(path, OBJECT_TYPES)
+
+
+def test_a_group_in_place_of_a_data_set(path):
+    replace(path, "X_val", None)
+    with h5py.File(path, "r+") as file:
+        file.create_group("X_val")
+    with pytest.raises(UserError, match=r"no data set X_val"):
+        read_token_file(path, OBJECT_TYPES)
+
+
+def test_no_objects_at_all(path):
+    for split in SPLITS:
+        values = rows(path, f"X_{split}")
+        values[:, :18] = 0
+        replace(path, f"X_{split}", values)
+    with pytest.raises(UserError, match="no objects at all"):
+        read_token_file(path, OBJECT_TYPES)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, 3000])
+def test_files_cut_short_are_refused(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"tokens\.h5 cannot be read as HDF5 .*--config data=PATH"):
+        read_token_file(path, OBJECT_TYPES)
+
+
+def test_another_meaning_of_the_types_is_refused(path):
+    other = OBJECT_TYPES | {5: "mu+", 6: "mu-"}
+    with pytest.raises(UserError, match="make the setting equal to the file"):
+        read_token_file(path, other)
+
+
+@pytest.mark.parametrize("stated", ["no JSON", "[1]", '{"one": "jet"}', 5])
+def test_an_unreadable_object_type_attribute_is_refused(path, stated):
+    with h5py.File(path, "r+") as file:
+        file.attrs["object_types"] = stated
+    with pytest.raises(UserError, match=r"attribute object_types of .*correct or delete it"):
+        read_token_file(path, OBJECT_TYPES)
+
+
+def test_a_failed_write_leaves_the_old_file(path):
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        write_token_file(path, {"train": random_events(5)}, OBJECT_TYPES, {"bad": {1, 2}})
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]

@@ -1,0 +1,102 @@
+"""Files are written whole or not at all; digests change when they must and only then."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from globals_heads import provenance
+from globals_heads.files import UserError, atomic_path, require_disk_space, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_written_file_is_as_readable_as_any_other(tmp_path):
+    write_text(tmp_path / "new" / "a.txt", "text\n")
+    (tmp_path / "b.txt").write_text("text\n")
+    modes = [stat.S_IMODE((tmp_path / p).stat().st_mode) for p in ("new/a.txt", "b.txt")]
+    assert modes[0] == modes[1]
+    assert (tmp_path / "new" / "a.txt").read_bytes() == b"text\n"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/a\.txt cannot be written .*choose another"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_a_disk_that_fills_up_while_writing(tmp_path):
+    path = tmp_path / "a.txt"
+    with (
+        pytest.raises(UserError, match=r"a\.txt cannot be written .*No space left.*make room"),
+        atomic_path(path),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())
+
+
+def test_disk_space_is_asked_of_the_nearest_folder(tmp_path):
+    path = tmp_path / "not" / "yet" / "there"
+    require_disk_space(path, 1)
+    with pytest.raises(UserError, match=r"needs 1099511627776\.0 MiB .*make room"):
+        require_disk_space(path, 2**60)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of three modules: a imports b and, inside a function, settings."""
+    folder = tmp_path / "globals_heads"
+    folder.mkdir()
+    (folder / "a.py").write_text(
+        "from globals_heads import b\n\ndef f():\n    from globals_heads.settings import x\n"
+    )
+    (folder / "b.py").write_text("B = 1\n")
+    (folder / "settings.py").write_text("x = 1\n")
+    monkeypatch.setattr(provenance, "PACKAGE", folder)
+    provenance._parse.cache_clear()
+    yield provenance.PACKAGE
+    provenance._parse.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "changes"),
+    [
+        ("b", "B = 2\n", True),  # an import counts
+        ("b", "# why\nB  =  1\n", False),  # comments and spaces do not
+        ("settings", "x = 2\n", False),  # settings reach a step as parameters
+    ],
+)
+def test_the_code_digest_follows_imports_and_meaning(package, module, text, changes):
+    before = provenance.code_digest("a")
+    (package / f"{module}.py").write_text(text)
+    provenance._parse.cache_clear()
+    assert (provenance.code_digest("a") != before) is changes
+
+
+def test_the_digests_of_training_do_not_know_evaluation_and_plots():
+    seen = set()
+    waiting = ["learn.training"]
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        waiting += set(provenance._imports(module)) - seen
+    assert {"learn.model", "learn.bottlenecks", "packing", "codebook"} <= seen
+    assert not {"learn.evaluation", "metrics", "compare.figures", "compare.summary", "cli"} & seen
+
+
+def test_a_file_digest_knows_content_only(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"content")
+    digests = {provenance.file_digest(tmp_path / name) for name in ("a", "b")}
+    assert len(digests) == 1
+    (tmp_path / "b").write_bytes(b"Content")
+    assert provenance.file_digest(tmp_path / "b") not in digests

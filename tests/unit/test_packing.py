@@ -1,0 +1,135 @@
+"""Packing: real objects only, normalised by the training split, and back."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from samples import OBJECT_TYPES, pack_random, random_events
+
+from globals_heads.events import Events
+from globals_heads.files import UserError
+from globals_heads.geometry import wrap_angle
+from globals_heads.packing import open_packed, pack
+from globals_heads.settings import PackSettings
+
+
+@pytest.fixture(params=["log", "raw"])
+def features(request):
+    return request.param
+
+
+@pytest.fixture(params=["components", "polar"])
+def target(request):
+    return request.param
+
+
+def test_objects_come_back_in_gev_and_radians(tmp_path, features):
+    data = pack_random(tmp_path / "packed.h5", PackSettings(features=features))
+    for i, split in enumerate(("train", "val", "test")):
+        events = random_events(60, i)
+        real = events.types > 0
+        objects = data.info.objects(getattr(data, split).features)
+        assert_allclose(objects, events.objects[real], rtol=1e-5, atol=1e-5)
+        assert_array_equal(getattr(data, split).types, events.types[real])
+        assert_array_equal(np.diff(getattr(data, split).offsets), real.sum(axis=1))
+
+
+def test_met_comes_back_in_gev(tmp_path, target):
+    data = pack_random(tmp_path / "packed.h5", PackSettings(globals_target=target))
+    met, metphi = random_events(60, 2).met.T
+    expected = np.column_stack([met * np.cos(metphi), met * np.sin(metphi)])
+    assert_allclose(data.info.met_components(data.test.globals), expected, atol=1e-3)
+
+
+def test_features_are_those_of_the_definition(packed):
+    """Computed again, one object at a time, from the events."""
+    events = random_events(60, 0)
+    rows = [
+        (np.log(e), np.log(pt), eta, np.cos(phi), np.sin(phi))
+        for types, objects in zip(events.types, events.objects, strict=True)
+        for kind, (e, pt, eta, phi) in zip(types, objects, strict=True)
+        if kind > 0
+    ]
+    assert_allclose(packed.info.features.invert(packed.train.features), rows, atol=1e-5)
+
+
+def test_the_training_split_alone_sets_the_scale(packed):
+    """Its real objects have mean 0 and variance 1; padding or another split would shift them."""
+    assert_allclose(packed.train.features.mean(axis=0), 0, atol=1e-5)
+    assert_allclose(packed.train.features.std(axis=0), 1, atol=1e-5)
+    assert abs(packed.val.features.mean(axis=0)).max() > 1e-3
+
+
+def test_met_components_share_one_scale(packed):
+    assert packed.info.globals.scale[0] == packed.info.globals.scale[1]
+    assert packed.info.met_scale_gev == packed.info.globals.scale[0]
+    assert (packed.train.globals**2).mean() == pytest.approx(1, abs=1e-5)
+
+
+def test_angles_have_a_period_and_no_mean(tmp_path):
+    settings = PackSettings(features="raw", globals_target="polar")
+    info = pack_random(tmp_path / "packed.h5", settings).info
+    assert info.features.period == (0, 0, 0, 2 * np.pi)
+    assert info.globals.period == (0, 2 * np.pi)
+    assert info.features.mean[3] == info.globals.mean[1] == 0
+
+
+def test_runs_read_it_memory_mapped(packed):
+    for array in (packed.train.features, packed.train.types, packed.train.offsets):
+        assert isinstance(array, np.memmap)
+
+
+def test_gather_keeps_objects_with_their_event(packed):
+    order = np.random.default_rng(0).permutation(60)
+    gathered = packed.train.gather(order)
+    for i, event in enumerate(order):
+        old = slice(*packed.train.offsets[event : event + 2])
+        new = slice(*gathered.offsets[i : i + 2])
+        assert_array_equal(gathered.features[new], packed.train.features[old])
+        assert_array_equal(gathered.types[new], packed.train.types[old])
+        assert_array_equal(gathered.globals[i], packed.train.globals[event])
+
+
+def test_info_survives_a_round_trip(packed):
+    assert type(packed.info).from_dict(packed.info.as_dict()) == packed.info
+
+
+def test_padding_in_the_middle_does_not_count(tmp_path):
+    events = random_events(30)
+    order = np.random.default_rng(0).permutation(18)
+    shuffled = Events(events.types[:, order], events.objects[:, order], events.met, events.labels)
+    splits = dict.fromkeys(("train", "val", "test"), shuffled)
+    pack(splits, OBJECT_TYPES, PackSettings(), "shuffled", tmp_path / "packed.h5")
+    assert len(open_packed(tmp_path / "packed.h5").train.features) == (events.types > 0).sum()
+
+
+def test_logarithms_of_zero_are_refused_with_the_remedy(tmp_path):
+    events = random_events(30)
+    events.objects[events.types > 0] *= [0, 1, 1, 1]
+    splits = dict.fromkeys(("train", "val", "test"), events)
+    with pytest.raises(UserError, match=r"E = 0 .*pack\.features to raw"):
+        pack(splits, OBJECT_TYPES, PackSettings(), "zeros", tmp_path / "packed.h5")
+    pack(splits, OBJECT_TYPES, PackSettings(features="raw"), "zeros", tmp_path / "packed.h5")
+
+
+def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("globals_heads.files.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match=r"packed\.h5 needs .* MiB but only 0\.0 MiB are free"):
+        pack_random(tmp_path / "packed.h5", PackSettings())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5", None])
+def test_a_damaged_packed_file_is_refused(tmp_path, content):
+    path = tmp_path / "packed.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"packed\.h5 is no packed file .* delete it"):
+        open_packed(path)
+
+
+def test_wrap_angle_of_the_raw_inverse(tmp_path):
+    """A decoder may answer with an angle beyond pi; physics wants it inside."""
+    info = pack_random(tmp_path / "packed.h5", PackSettings(features="raw")).info
+    beyond = np.array([[0.0, 0.0, 0.0, 4.0 / info.features.scale[3]]])
+    assert_allclose(info.objects(beyond)[0, 3], wrap_angle(np.array(4.0)))

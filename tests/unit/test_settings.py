@@ -1,0 +1,112 @@
+"""Settings: what is accepted, and the one sentence for what is not."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from globals_heads.files import UserError
+from globals_heads.settings import RunKey, RunSettings, Settings, format_beta, validated
+
+
+def study(text=""):
+    return validated(Settings, yaml.safe_load(text) or {}, "config/config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (1.0, "1"), (0.5, "0.5"), (10, "10"), (1e-3, "0.001")]
+)
+def test_a_beta_has_one_spelling(value, text):
+    assert format_beta(value) == text
+
+
+@given(st.floats(min_value=0, allow_infinity=False, allow_nan=False))
+def test_the_spelling_of_a_beta_loses_nothing(value):
+    assert float(format_beta(value)) == value
+
+
+def test_runs_are_numbered_row_by_row():
+    names = [key.name for key in study("seeds: 2").runs]
+    assert names[:4] == [
+        "none/beta_0/seed_0",
+        "linear/beta_0/seed_0",
+        "vq/beta_0/seed_0",
+        "none/beta_1/seed_0",
+    ]
+    assert names[9:] == [name.replace("seed_0", "seed_1") for name in names[:9]]
+
+
+def test_a_run_sees_the_settings_of_its_own_latent_space_only():
+    settings = study()
+    for space, expected in (("none", {}), ("vq", settings.bottleneck.vq.model_dump())):
+        key = RunKey(latent_space=space, globals_beta=1, seed=0)
+        assert settings.run_settings(key).bottleneck == expected
+
+
+def test_cfg_yaml_comes_back_as_it_was_written():
+    settings = study().run_settings(RunKey(latent_space="vq", globals_beta=0.5, seed=3))
+    text = yaml.safe_dump(settings.model_dump())
+    assert validated(RunSettings, yaml.safe_load(text), "cfg.yaml") == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "expected"),
+    [
+        ("train: {learning_rate: 1e-3}", lambda s: s.train.learning_rate, 1e-3),
+        ("train: {clip_norm: null}", lambda s: s.train.clip_norm, None),
+        ("train: {batch_size: '64'}", lambda s: s.train.batch_size, 64),
+        ("globals_beta: ['0.5', 2]", lambda s: s.globals_beta, [0.5, 2.0]),
+        ("latent_space: [fsq, residual_vq]", lambda s: len(s.runs), 6),
+        ("data: 'null'", lambda s: s.data, None),
+    ],
+)
+def test_accepted(text, read, expected):
+    assert read(study(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("epochs: -1", ("epochs is -1", "greater than or equal to 1")),
+        ("epochs: 5.0", ("epochs is 5.0", "integer")),
+        ("epochs: 1e2", ("epochs is '1e2'", "integer")),
+        ("epochs: many", ("epochs is 'many'", "integer")),
+        ("epochs: true", ("epochs is True", "integer")),
+        ("epochs: null", ("epochs is None", "integer")),
+        ("seeds: 0", ("seeds is 0", "greater than or equal to 1")),
+        ("latent_space: [vqq]", ("latent_space.0 is 'vqq'", "'none', 'linear', 'vq'")),
+        ("latent_space: []", ("latent_space is []", "at least 1")),
+        ("latent_space: [vq, vq]", ("once", "vq comes twice")),
+        ("latent_space: vq", ("latent_space is 'vq'", "list")),
+        ("globals_beta: [-1]", ("globals_beta.0 is -1", "greater than or equal to 0")),
+        ("globals_beta: [.inf]", ("globals_beta.0 is inf", "finite")),
+        ("globals_beta: [.nan]", ("globals_beta.0 is nan", "finite")),
+        ("globals_beta: ['inf']", ("globals_beta.0 is 'inf'", "finite")),
+        ("globals_beta: [-0.0]", ("globals_beta.0 is -0.0", "0, not -0.0")),
+        ("globals_beta: [x]", ("globals_beta.0 is 'x'", "number")),
+        ("globals_beta: [true]", ("globals_beta.0 is True", "number")),
+        ("globals_beta: [1, 1.0]", ("once", "1 comes twice")),
+        ("epoch: 3", ("epoch does not exist", "did you mean epochs?")),
+        ("train: {lr: 3}", ("train.lr does not exist", "learning_rate")),
+        ("train: {lr_schedule: step}", ("lr_schedule is 'step'", "'constant' or 'cosine'")),
+        ("train: {clip_norm: 0}", ("clip_norm is 0", "greater than 0")),
+        ("model: {hidden_dims: [0]}", ("model.hidden_dims.0 is 0", "greater than")),
+        ("bottleneck: {vq: {ema_decay: 1}}", ("ema_decay is 1", "less than 1")),
+        ("simulate: {fractions: {tttt: 0}}", ("fractions.tttt is 0", "greater than 0")),
+        ("simulate: {fractions: {ttWW: 1}}", ("ttWW", "'tttt', 'ttH', 'ttW' or 'ttZ'")),
+        ("simulate: {fractions: {}}", ("at least one process",)),
+        ("object_types: {1: jet, 3: photon}", ("codes 1, 2, 3",)),
+        ("object_types: {1: jet}", ("object_types should name all of",)),
+        ("num_events: 5", ("num_events is 5", "10")),
+        ("data: 3", ("data is 3", "string")),
+        ("- a list", ("But it should be a valid dictionary",)),
+    ],
+)
+def test_refused_with_one_sentence(text, parts):
+    with pytest.raises(UserError) as error:
+        study(text)
+    message = str(error.value)
+    assert message.endswith("correct it in config/config.yaml.")
+    assert "\n" not in message
+    for part in parts:
+        assert part in message

@@ -333,9 +333,14 @@ def validated(model: type[M], values: Any, source: str) -> M:
             f"The setting {'.'.join(location)} does not exist; its place knows "
             f"{', '.join(known)}{hint}; correct it in {source}."
         )
-    what = f"The setting {'.'.join(location)} is {problem['input']!r}, but" if location else "But"
     must = re.sub("^(Value error, )?(Input|List) should", "it should", problem["msg"])
-    raise UserError(f"{what} {must}; correct it in {source}.")
+    if not location and problem["type"] == "value_error":
+        # A rule about several settings names them itself.
+        raise UserError(
+            f"The setting {must.removeprefix('Value error, ')}; correct it in {source}."
+        )
+    what = f"The setting {'.'.join(location)}" if location else "The configuration"
+    raise UserError(f"{what} is {problem['input']!r}, but {must}; correct it in {source}.")
 
 
 def _settings_in(model: type[BaseModel], location: list[str]) -> list[str]:

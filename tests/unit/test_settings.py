@@ -96,10 +96,10 @@ def test_accepted(text, read, expected):
         ("simulate: {fractions: {ttWW: 1}}", ("ttWW", "'tttt', 'ttH', 'ttW' or 'ttZ'")),
         ("simulate: {fractions: {}}", ("at least one process",)),
         ("object_types: {1: jet, 3: photon}", ("codes 1, 2, 3",)),
-        ("object_types: {1: jet}", ("object_types should name all of",)),
+        ("object_types: {1: jet}", ("The setting object_types should name all of",)),
         ("num_events: 5", ("num_events is 5", "10")),
         ("data: 3", ("data is 3", "string")),
-        ("- a list", ("But it should be a valid dictionary",)),
+        ("- a list", ("The configuration is ['a list'], but it should be a valid dictionary",)),
     ],
 )
 def test_refused_with_one_sentence(text, parts):

@@ -74,23 +74,6 @@ def dataset_name():
     return f"{stem}-{provenance.file_digest(Path(STUDY.data))[:8]}"
 
 
-def data_key():
-    """Return a digest of all that decides the content of the packed file.
-
-    Runs depend on this key and not on the file's time stamp: a packed file that was lost and
-    made again from the same source is the same data.
-    """
-    if STUDY.data is None:
-        source = [STUDY.num_events, STUDY.simulate.model_dump(), DATASET]
-        code = provenance.code_digest("generate.sample", "packing")
-    else:
-        source = [DATASET]
-        code = provenance.code_digest("packing")
-    return provenance.digest(
-        [source, STUDY.object_types, STUDY.pack.model_dump(), code]
-    )
-
-
 def token_file(wildcards):
     """Return the token file to pack: the user's, or the one made here."""
     if STUDY.data is None:
@@ -142,7 +125,6 @@ def comparison_figures():
 STUDY = load_study(config)
 NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
 DATASET = dataset_name()
-DATA_KEY = data_key()
 GRID = STUDY.grid.model_dump_json()
 OBJECT_TYPES = json.dumps(STUDY.object_types)
 PACKED = f"results/data/{DATASET}/packed.h5"

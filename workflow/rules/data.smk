@@ -62,7 +62,7 @@ rule pack:
 
 rule yardsticks:
     input:
-        data=ancient("results/data/{dataset}/packed.h5"),
+        data="results/data/{dataset}/packed.h5",
     output:
         "results/data/{dataset}/yardsticks.csv",
     log:
@@ -70,7 +70,6 @@ rule yardsticks:
     conda:
         "../../envs/learn.yaml"
     params:
-        data_key=DATA_KEY,
         code=provenance.code_digest("learn.yardsticks"),
     shell:
         "python -m globals_heads yardsticks {output} --data {input.data} > {log} 2>&1"

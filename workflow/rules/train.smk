@@ -18,7 +18,7 @@ rule configure:
 rule train:
     input:
         cfg="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
-        data=ancient(PACKED),
+        data=PACKED,
     output:
         model="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
         train="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
@@ -31,7 +31,6 @@ rule train:
         "../../envs/learn.yaml"
     params:
         run=subpath(output.model, parent=True),
-        data_key=DATA_KEY,
         code=provenance.code_digest("learn.training"),
     shell:
         "python -m globals_heads train {params.run} --data {input.data} --threads {threads}"
@@ -41,7 +40,7 @@ rule train:
 rule evaluate:
     input:
         model="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
-        data=ancient(PACKED),
+        data=PACKED,
     output:
         "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
     log:
@@ -50,7 +49,6 @@ rule evaluate:
         "../../envs/learn.yaml"
     params:
         run=subpath(input.model, parent=True),
-        data_key=DATA_KEY,
         code=provenance.code_digest("learn.evaluation"),
     shell:
         "python -m globals_heads evaluate {params.run} --data {input.data} --threads {threads}"

@@ -5,7 +5,6 @@ visible hole.
 """
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -37,9 +36,15 @@ MARKERS = "osD^vP*X"
 
 # Column of the summary: title and whether colours compare whole maps or only cells of one row.
 HEATMAPS = {
-    "val_loss": ("Validation loss at the best epoch\n(contains beta: compare within a row)", "row"),
+    "val_loss": (
+        "Validation loss at the best epoch\n(contains globals_beta: compare within a row)",
+        "row",
+    ),
     "rec_tokens": ("rec_tokens, test split\n(MSE of normalised features)", "map"),
-    "rec_globals": ("rec_globals, test split, trained head\n(at beta 0 never trained)", "map"),
+    "rec_globals": (
+        "rec_globals, test split, trained head\n(at globals_beta 0 never trained)",
+        "map",
+    ),
     "probe_rec_globals": (
         "Globals error of the ridge probe, test split\n(comparable in all cells)",
         "map",
@@ -103,9 +108,9 @@ def plot_heatmap(
         colors = values / np.fmin.reduce(values, axis=1, keepdims=True)  # NaN only if all are
 
     figure, axes = plt.subplots(figsize=(1.8 + 1.25 * len(columns), 1.5 + 0.85 * len(rows)))
-    # Logarithmic, since rec_tokens spans orders of magnitude.
     finite = colors[np.isfinite(colors)]
-    norm = LogNorm(finite.min(), max(finite.max(), finite.min() * 1.01)) if len(finite) else None
+    wide = finite.size > 0 and finite.max() > 10 * finite.min() > 0
+    norm = LogNorm() if wide else Normalize()
     image = axes.imshow(
         np.ma.masked_invalid(colors), cmap=settings.colormap, norm=norm, aspect="auto"
     )
@@ -129,7 +134,7 @@ def plot_heatmap(
     axes.set_title(title)
     axes.spines[:].set_visible(False)
     label = "relative to the row's lowest" if compare == "row" else metric
-    figure.colorbar(image, label=label, format="%.3g")
+    figure.colorbar(image, label=label)
     save(figure, numbers, output, settings)
 
 
@@ -160,14 +165,15 @@ def plot_learning_curves(grid: Grid, runs: Path, output: Path, settings: PlotSet
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes, beta in zip(panels[:, 0], rows, strict=True):
-        axes.set_ylabel(f"globals_beta {format_beta(beta)}\nunweighted loss component")
+        axes.set_ylabel(f"globals_beta {format_beta(beta)}")
+    figure.supylabel("unweighted loss component")
     handles = [
-        Line2D([], [], color=GLOBALS_COLOR, label="rec_globals"),
         *(Line2D([], [], color=COLORS[c], label=f"rec_tokens, {c}") for c in columns),
+        Line2D([], [], color=GLOBALS_COLOR, label="rec_globals (pale: not trained)"),
         Line2D([], [], color="black", linestyle="-", label="validation"),
         Line2D([], [], color="black", linestyle=":", label="train"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     save(figure, pd.concat(numbers), output, settings)
 
 
@@ -185,10 +191,10 @@ def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSetting
     table = read_summary(summary)
     finished = table[table["status"] == "ok"]
     panels_by_column = {
-        "rec_globals": "trained head (hollow: never trained, beta 0)",
+        "rec_globals": "trained head (hollow: weight 0, never trained)",
         "probe_rec_globals": "ridge probe on the frozen pooled latents",
     }
-    figure, panels = plt.subplots(1, 2, figsize=(9.5, 4.4), sharex=True, sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4.4), sharex=True, sharey=True)
     markers = {format_beta(b): MARKERS[i % len(MARKERS)] for i, b in enumerate(grid.globals_beta)}
     for axes, (column, title) in zip(panels, panels_by_column.items(), strict=True):
         for _, run in finished.iterrows():
@@ -202,7 +208,7 @@ def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSetting
                 markerfacecolor="none" if untrained else color,
                 alpha=0.85,
             )
-        draw_yardsticks(axes, table)
+        draw_yardsticks(axes, table, named=axes is panels[-1])
         axes.set(xscale="log", xlabel="rec_tokens, test split (MSE of normalised features)")
         axes.set_title(title)
     panels[0].set_ylabel("globals error, test split (NMSE of MET components)")
@@ -229,27 +235,19 @@ def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSetting
     save(figure, table[kept], output, settings)
 
 
-def draw_yardsticks(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw what needs no network as horizontal lines."""
-    styles: Mapping[str, str] = {"training_mean": ":", "minus_sum_pt": "-.", "linear_fit": "--"}
-    labels = {
-        "training_mean": "training mean",
-        "minus_sum_pt": "$-\\Sigma\\,p_T$",
-        "linear_fit": "one-parameter linear fit",
+def draw_yardsticks(axes: Axes, table: pd.DataFrame, *, named: bool) -> None:
+    """Draw what needs no network as horizontal lines, `named` at the right of the axes."""
+    lines = {
+        "training_mean": (":", "training mean"),
+        "minus_sum_pt": ("-.", "$-\\Sigma\\,p_T$"),
+        "linear_fit": ("--", "one-parameter\nlinear fit"),
     }
-    for name, style in styles.items():
-        value = table[f"{name}_rec_globals"].iloc[0]
+    for yardstick, (style, name) in lines.items():
+        value = table[f"{yardstick}_rec_globals"].iloc[0]
         axes.axhline(value, color="grey", linestyle=style, linewidth=1, zorder=0)
-        axes.annotate(
-            labels[name],
-            (0.99, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="right",
-            fontsize="small",
-            color="dimgrey",
-        )
+        if named:
+            place = axes.get_yaxis_transform()  # x as a fraction of the axes, y in data
+            axes.text(1.02, value, name, transform=place, va="center", fontsize="small")
 
 
 def plot_run(folder: RunFolder, key: RunKey, output: Path, settings: PlotSettings) -> None:

@@ -1,6 +1,7 @@
 """Evaluation and yardsticks: planted predictions give the numbers that they must."""
 
 import csv
+import dataclasses
 import math
 
 import numpy as np
@@ -21,6 +22,7 @@ from globals_heads.learn.evaluation import (
 )
 from globals_heads.learn.training import train
 from globals_heads.learn.yardsticks import measure_yardsticks, visible_sum
+from globals_heads.metrics import ridge_probe
 from globals_heads.packing import open_packed, pack
 from globals_heads.settings import PackSettings, RunKey, Settings
 
@@ -75,6 +77,15 @@ def test_a_rotation_shows_in_dphi_as_what_it_is(packed):
         assert measured["met_dphi_sigma68"] == pytest.approx(0, abs=1e-9)
 
 
+def test_dphi_keeps_its_sign(packed):
+    """Half turned to the left and half to the right: the spread is the angle, not zero."""
+    truth = np.tile([100.0, 0.0], (60, 1))
+    side = np.where(np.arange(60) % 2, 1, -1)
+    turned = 100 * np.column_stack([np.cos(0.5 * side), np.sin(0.5 * side)])
+    measured = values(globals_metrics("head", turned, truth, packed.info))
+    assert measured["met_dphi_sigma68"] == pytest.approx(0.5)
+
+
 def test_dphi_looks_at_hard_met_alone(packed):
     soft = np.hypot(*met(packed).T) <= 50
     predicted = np.where(soft[:, None], -met(packed), met(packed))
@@ -110,6 +121,43 @@ def test_token_residuals_are_reconstructed_minus_true(tmp_path, features):
         residual = np.where(odd[:, None], moved - true, 0) / scale
         residual[:, 3] = np.where(odd, -0.1, 0) / scale[3]
         assert rec_tokens(data, test) == pytest.approx(np.mean(residual**2), rel=1e-4)
+
+
+def test_phi_residuals_take_the_short_way_round(packed):
+    """All objects lie at phi = 3.1 and half of them are reconstructed at -3.1."""
+    features = packed.test.features.copy()
+    phi = np.where(np.arange(len(features)) % 2, -3.1, 3.1)
+    scale, mean = np.array(packed.info.features.scale), np.array(packed.info.features.mean)
+    columns = [np.full(len(phi), 3.1), phi]
+    true, made = (
+        np.column_stack(
+            [features[:, :3], (np.stack([np.cos(x), np.sin(x)], -1) - mean[3:]) / scale[3:]]
+        )
+        for x in columns
+    )
+    data = dataclasses.replace(packed, test=dataclasses.replace(packed.test, features=true))
+    test = Predictions(made, np.zeros((60, 2)), np.zeros((60, 1)), 0.0, None)
+    measured = {row.group: row.value for row in token_metrics(data, test)}
+    assert measured["phi"] == pytest.approx((2 * np.pi - 6.2) / 2)
+
+
+def test_the_probe_is_fitted_on_the_training_split(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    evaluate(packed, folder, threads=1)
+    model = load_model(folder.model).model
+    pooled, truth = (
+        {split: make(getattr(packed, split)) for split in ("train", "val", "test")}
+        for make in (
+            lambda split: predict(model, split).pooled,
+            lambda split: packed.info.met_components(split.globals),
+        )
+    )
+    probe = ridge_probe(
+        (pooled["train"], truth["train"]), (pooled["val"], truth["val"]), pooled["test"]
+    )
+    expected = np.mean((probe - truth["test"]) ** 2) / packed.info.met_scale_gev**2
+    assert read(folder.metrics("test"))["rec_globals", "probe"] == pytest.approx(expected)
 
 
 def test_predictions_do_not_depend_on_the_batches(packed, tmp_path, monkeypatch):

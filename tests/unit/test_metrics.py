@@ -51,6 +51,11 @@ def test_delta_phi_across_the_jump_of_phi():
     assert_allclose(dphi, np.deg2rad([2.0]), atol=1e-12)
 
 
+def test_delta_phi_of_opposite_vectors_is_plus_pi_even_with_a_negative_zero():
+    dphi = metrics.delta_phi(np.array([[-1.0, -0.0]]), np.array([[3.0, -0.0]]))
+    assert_allclose(dphi, [np.pi])
+
+
 def test_fit_one_parameter_finds_the_planted_number_and_its_sign():
     visible = np.random.default_rng(0).normal(size=(100, 2))
     assert metrics.fit_one_parameter(visible, -0.675 * visible) == pytest.approx(0.675)
@@ -75,6 +80,13 @@ def test_ridge_penalty_is_relative_to_the_diagonal():
     x = np.array([[-1.0], [1.0]] * 50)
     weights, intercept = metrics.fit_ridge(x, 2 * x + 7, penalty=1.0)
     assert_allclose([weights[0, 0], intercept[0]], [1.0, 7.0])
+
+
+def test_ridge_penalty_does_not_grow_with_the_number_of_inputs():
+    """Two uncorrelated standardised inputs: each slope is halved as if it were alone."""
+    x = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+    weights, _ = metrics.fit_ridge(x, x @ np.array([[2.0], [4.0]]), penalty=1.0)
+    assert_allclose(weights[:, 0], [1.0, 2.0])
 
 
 def test_ridge_probe_reads_what_is_linear_and_survives_constant_latents():

@@ -123,6 +123,8 @@ def comparison_figures():
 
 
 STUDY = load_study(config)
+# Captions of the report read config, which may have left keys to their defaults.
+config.update(STUDY.model_dump())
 NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
 DATASET = dataset_name()
 GRID = STUDY.grid.model_dump_json()

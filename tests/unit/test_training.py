@@ -9,12 +9,14 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from globals_heads.facts import RunFolder
+from globals_heads.files import UserError
 from globals_heads.learn.checkpoint import load_model
 from globals_heads.learn.model import TokenAutoencoder
 from globals_heads.learn.training import (
     Loss,
     Sums,
     batches,
+    choose_device,
     evaluate_epoch,
     learning_rate,
     mean_square,
@@ -224,6 +226,21 @@ def test_cosine_schedule_falls_from_the_full_rate_towards_zero():
     rates = [learning_rate(cosine, epoch, 4) for epoch in (1, 2, 3, 4)]
     assert_allclose(rates, [1e-3, 8.535534e-4, 5e-4, 1.464466e-4], rtol=1e-6)
     assert learning_rate(TrainSettings(), 4, 4) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("setting", "gpu", "expected"),
+    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_the_device_follows_the_setting(monkeypatch, setting, gpu, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert choose_device(setting) == torch.device(expected)
+
+
+def test_a_missing_gpu_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"train\.device is 'cuda', but .* set it to auto or cpu"):
+        choose_device("cuda")
 
 
 def test_a_diverged_run_stops_and_says_so(tmp_path, packed, capsys):

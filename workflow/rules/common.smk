@@ -133,6 +133,7 @@ PACKED = f"results/data/{DATASET}/packed.h5"
 RUN_FILES = [
     "cfg.yaml",
     "model.pt",
+    "run.log",
     "facts/metrics_train.csv",
     "facts/metrics_val.csv",
     "facts/metrics_test.csv",

@@ -23,8 +23,10 @@ rule train:
         model="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
         train="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
         val="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
+        log="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
     log:
-        "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
+        # Where run.log survives a failure; Snakemake deletes the outputs of a failed job.
+        "results/logs/train/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     benchmark:
         "results/benchmarks/train/{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
     conda:
@@ -34,7 +36,7 @@ rule train:
         code=provenance.code_digest("learn.training"),
     shell:
         "python -m globals_heads train {params.run} --data {input.data} --threads {threads}"
-        " > {log} 2>&1"
+        " > {output.log} 2>&1 || (cp {output.log} {log}; false)"
 
 
 rule evaluate:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from globals_heads import codebook
 from globals_heads.facts import RunFolder, write_epochs
+from globals_heads.files import UserError
 from globals_heads.learn.checkpoint import save_model
 from globals_heads.learn.model import Batch, Reconstruction, TokenAutoencoder
 from globals_heads.packing import Normalisation, PackedData, PackedSplit
@@ -264,9 +265,21 @@ def learning_rate(settings: TrainSettings, epoch: int, num_epochs: int) -> float
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the device that the setting `device` means on this machine."""
+    """Return the device that the setting `device` means on this machine.
+
+    Raises
+    ------
+    UserError
+        If a GPU is asked for and torch sees none.
+    """
+    gpu = torch.cuda.is_available()
+    if device == "cuda" and not gpu:
+        raise UserError(
+            f"The setting train.device is 'cuda', but torch {torch.__version__} sees no GPU here; "
+            "set it to auto or cpu, or install a CUDA build of torch (README, 'Two commands')."
+        )
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if gpu else "cpu"
     return torch.device(device)
 
 

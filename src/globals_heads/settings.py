@@ -47,10 +47,12 @@ def _integer(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.strip("-").isdecimal() else value
 
 
-Integer = Annotated[int, BeforeValidator(_integer), Field(strict=True)]
-Real = Annotated[float, BeforeValidator(_real_number), Field(allow_inf_nan=False)]
-Positive = Annotated[Real, Field(gt=0)]
-Count = Annotated[Integer, Field(ge=1)]
+# The limits of a number stand before these in Annotated, so that the JSON schema knows them, too.
+AS_INTEGER = BeforeValidator(_integer)
+AS_REAL = BeforeValidator(_real_number)
+Count = Annotated[int, Field(ge=1, strict=True), AS_INTEGER]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AS_REAL]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AS_REAL]
 
 
 class _Block(BaseModel):
@@ -62,15 +64,15 @@ class SimulateSettings(_Block):
 
     fractions: dict[Process, Positive] = {"tttt": 3.0, "ttH": 1.0, "ttW": 1.0, "ttZ": 1.0}
     """Share of each process among the accepted events; only the ratios matter."""
-    seed: Annotated[Integer, Field(ge=0, le=1_000_000)] = 0
+    seed: Annotated[int, Field(ge=0, le=1_000_000, strict=True), AS_INTEGER] = 0
     """Seed of the sample; every shard derives its own from it."""
     shard_size: Count = 1000
     """Accepted events per shard, the unit that runs side by side."""
     multiparton: bool = False
     """Simulate multiparton interactions; about three times slower."""
-    min_ht_gev: Annotated[Real, Field(ge=0)] = 400.0
+    min_ht_gev: NotNegative = 400.0
     """Smallest accepted HT, the scalar sum of jet pT, in GeV."""
-    min_objects: Annotated[Integer, Field(ge=1, le=18)] = 4
+    min_objects: Annotated[int, Field(ge=1, le=18, strict=True), AS_INTEGER] = 4
     """Fewest accepted objects per event."""
 
     @field_validator("fractions")
@@ -106,13 +108,13 @@ class ModelSettings(_Block):
 class VqSettings(_Block):
     """Vector quantisation with a codebook learned by moving averages (EMA)."""
 
-    codebook_size: Annotated[Integer, Field(ge=2)] = 512
+    codebook_size: Annotated[int, Field(ge=2, strict=True), AS_INTEGER] = 512
     """Number of codes."""
-    ema_decay: Annotated[Real, Field(gt=0, lt=1)] = 0.99
+    ema_decay: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), AS_REAL] = 0.99
     """Decay of the moving averages that update the codes."""
-    commitment_weight: Annotated[Real, Field(ge=0)] = 0.25
+    commitment_weight: NotNegative = 0.25
     """Weight of the commitment loss in the total loss."""
-    dead_code_threshold: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    dead_code_threshold: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), AS_REAL] = 0.05
     """A code used less than this fraction of the mean occupancy is re-drawn from the batch."""
 
 
@@ -126,7 +128,9 @@ class ResidualVqSettings(VqSettings):
 class FsqSettings(_Block):
     """Finite scalar quantisation: each of a few latent numbers is rounded to fixed levels."""
 
-    levels: Annotated[list[Annotated[Integer, Field(ge=2)]], Field(min_length=1)] = [8, 8, 8]
+    levels: Annotated[
+        list[Annotated[int, Field(ge=2, strict=True), AS_INTEGER]], Field(min_length=1)
+    ] = [8, 8, 8]
     """Levels per dimension; their product is the size of the implied codebook."""
 
 
@@ -159,7 +163,7 @@ class TrainSettings(_Block):
 class PlotSettings(_Block):
     """How figures look; changing any of these trains nothing."""
 
-    dpi: Annotated[Integer, Field(ge=50, le=1200)] = 150
+    dpi: Annotated[int, Field(ge=50, le=1200, strict=True), AS_INTEGER] = 150
     """Resolution of the PNG files."""
     colormap: Literal["cividis", "viridis", "Blues", "Greys"] = "cividis"
     """Colours of the heat maps."""
@@ -170,7 +174,7 @@ class Grid(_Block):
 
     latent_space: Annotated[list[LatentSpace], Field(min_length=1)] = ["none", "linear", "vq"]
     """Kinds of latent space, the columns of the grid."""
-    globals_beta: Annotated[list[Annotated[Real, Field(ge=0)]], Field(min_length=1)] = [0, 1, 10]
+    globals_beta: Annotated[list[NotNegative], Field(min_length=1)] = [0, 1, 10]
     """Weights of the globals head in the loss, the rows of the grid."""
     seeds: Count = 1
     """Number of seeds per cell: 0, 1, ... up to one less than this."""
@@ -196,7 +200,7 @@ class Settings(Grid):
 
     data: str | None = None
     """Path of an existing HDF5 token file; null makes events instead."""
-    num_events: Annotated[Integer, Field(ge=10)] = 16_000
+    num_events: Annotated[int, Field(ge=10, strict=True), AS_INTEGER] = 16_000
     """Number of events to make when data is null."""
     epochs: Count = 20
     """Passes over the training split."""
@@ -265,8 +269,8 @@ class RunKey(_Block):
     """One run: a cell of the grid and a seed."""
 
     latent_space: LatentSpace
-    globals_beta: Annotated[Real, Field(ge=0)]
-    seed: Annotated[Integer, Field(ge=0)]
+    globals_beta: NotNegative
+    seed: Annotated[int, Field(ge=0, strict=True), AS_INTEGER]
 
     @property
     def name(self) -> str:

@@ -81,7 +81,7 @@ def test_accepted(text, read, expected):
         ("globals_beta: [-1]", ("globals_beta.0 is -1", "greater than or equal to 0")),
         ("globals_beta: [.inf]", ("globals_beta.0 is inf", "finite")),
         ("globals_beta: [.nan]", ("globals_beta.0 is nan", "finite")),
-        ("globals_beta: ['inf']", ("globals_beta.0 is 'inf'", "finite")),
+        ("globals_beta: ['inf']", ("globals_beta.0 is inf", "finite")),
         ("globals_beta: [-0.0]", ("globals_beta.0 is -0.0", "0, not -0.0")),
         ("globals_beta: [x]", ("globals_beta.0 is 'x'", "number")),
         ("globals_beta: [true]", ("globals_beta.0 is True", "number")),

@@ -51,6 +51,11 @@ def require_data(path):
         raise UserError(
             f"The setting data is {str(path)!r}, which is no file; {remedy}."
         )
+    if set("{}") & set(str(path)):
+        raise UserError(
+            f"The setting data is {str(path)!r}, whose braces Snakemake takes for wildcards; "
+            "rename the file or link to it under another name."
+        )
     if not os.access(path, os.R_OK):
         raise UserError(
             f"The setting data is {str(path)!r}, which you may not read; {remedy}."
@@ -78,8 +83,8 @@ def token_file(wildcards):
     """Return the token file to pack: the user's, or the one made here."""
     if STUDY.data is None:
         return "results/data/generated/events.h5"
-    # Its content is part of DATASET, so its time stamp says nothing new.
-    return ancient(STUDY.data)
+    # Its content is part of DATASET, so neither its time stamp nor the spelling of its path matters.
+    return ancient(os.path.relpath(STUDY.data))
 
 
 def shard_events(wildcards):

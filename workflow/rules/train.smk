@@ -25,7 +25,7 @@ rule train:
         val="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
         log="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
     log:
-        # Where run.log survives a failure; Snakemake deletes the outputs of a failed job.
+        # The same file as run.log: Snakemake deletes the outputs of a failed job, but not its log.
         "results/logs/train/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     benchmark:
         "results/benchmarks/train/{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
@@ -35,8 +35,9 @@ rule train:
         run=subpath(output.model, parent=True),
         code=provenance.code_digest("learn.training"),
     shell:
-        "python -m globals_heads train {params.run} --data {input.data} --threads {threads}"
-        " > {output.log} 2>&1 || (cp {output.log} {log}; false)"
+        ": > {log} && ln -f {log} {output.log} &&"
+        " python -m globals_heads train {params.run} --data {input.data} --threads {threads}"
+        " >> {log} 2>&1"
 
 
 rule evaluate:

@@ -1,0 +1,95 @@
+"""The grid of the config is what is planned, named and numbered."""
+
+import pytest
+
+DATA = {"data": "tokens.h5"}
+GRIDS = [
+    ({}, 9),
+    ({"seeds": 4}, 36),
+    ({"latent_space": ["vq"], "globals_beta": [0.5]}, 1),
+    (
+        {
+            "latent_space": ["none", "linear", "vq", "fsq", "residual_vq"],
+            "globals_beta": [0, 0.25, 3],
+            "seeds": 2,
+        },
+        30,
+    ),
+]
+
+
+@pytest.mark.parametrize(("axes", "num_runs"), GRIDS)
+def test_number_of_trainings(empty_study, axes, num_runs):
+    """One training, evaluation and picture per latent space, weight and seed."""
+    empty_study.configfiles = ()
+    plan = empty_study.plan(overlay=DATA | axes)
+    assert plan["train"] == len(plan.runs["train"]) == num_runs
+    assert plan["configure"] == plan["evaluate"] == plan["plot_run"] == num_runs
+    assert plan["pack"] == 1
+
+
+@pytest.mark.parametrize("options", [("-s", "workflow/Snakefile"), ()], ids=["module", "root"])
+@pytest.mark.parametrize("profile", [None, "profiles/slurm", "local"])
+def test_ways_to_start(empty_study, options, profile):
+    """Bare, with either profile and through workflow/Snakefile, the same jobs are planned."""
+    empty_study.configfiles = ()
+    plan = empty_study.plan(*options, profile=profile)
+    assert plan["train"] == 9  # the published grid
+    assert plan["pack"] == plan["merge"] == 1
+    assert plan["simulate"] == 16
+
+
+def test_one_run_by_its_path(study):
+    """`-f` with the path of a model plans that training and nothing else."""
+    plan = study.plan("-f", "results/runs/vq/beta_1/seed_0/model.pt")
+    assert plan == {"train": 1}
+    assert plan.runs["train"] == {"vq/beta_1/seed_0"}
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "vq/beta_7/seed_0",
+        "vq/beta_1.0/seed_0",
+        "vq/beta_01/seed_0",
+        "vq/beta_1/seed_9",
+        "vq/beta_1/seed_00",
+        "foo/beta_1/seed_0",
+        "linear/beta_1/seed_0",
+    ],
+)
+def test_run_outside_the_grid(study, run):
+    """A run that the config does not name, or names otherwise, is no target."""
+    output = study.fail(f"results/runs/{run}/model.pt", "-n")
+    assert "MissingRuleException" in output
+    assert f"results/runs/{run}/model.pt" in output
+
+
+def test_numbers_of_runs(finished):
+    """The links count row by row: rows are globals_beta, columns latent_space."""
+    numbered = ["none/beta_0", "vq/beta_0", "none/beta_1", "vq/beta_1"]
+    links = {path.name: path for path in (finished / "results/by_number").glob("[0-9]*")}
+    assert links.keys() == {"0", "1", "2", "3"}
+    for number, cell in enumerate(numbered):
+        link = links[str(number)]
+        assert not link.readlink().is_absolute()
+        assert link.resolve() == (finished / f"results/runs/{cell}/seed_0").resolve()
+        assert "val_loss=" in (link / "run.log").read_text(encoding="utf-8")
+
+
+def test_links_before_any_run(empty_study):
+    """The links can be made first, so that they show the runs while they train."""
+    empty_study.run("results/by_number")
+    assert (empty_study / "results/by_number/3").is_symlink()
+    assert not (empty_study / "results/runs/vq/beta_1/seed_0/model.pt").exists()
+
+
+def test_canonical_spelling(empty_study):
+    """However a weight is spelled in the config, its folder has one name."""
+    overlay = 'globals_beta: [0.0, 1.0, "5e-1", 1e1]'
+    plan = empty_study.plan(overlay=overlay)
+    assert plan.runs["train"] == {
+        f"{space}/beta_{beta}/seed_0"
+        for space in ("none", "vq")
+        for beta in ("0", "1", "0.5", "10")
+    }

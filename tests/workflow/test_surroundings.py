@@ -1,0 +1,73 @@
+"""What surrounds a study: the results folder, the Python that runs snakemake, and PATH."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+# Without these two rights the permissions of files hold for root as for anybody.
+AS_ANYBODY = (
+    "setpriv",
+    "--inh-caps=-dac_override,-dac_read_search",
+    "--bounding-set=-dac_override,-dac_read_search",
+)
+
+
+def test_results_is_a_file(empty_study):
+    """A file where the results belong ends with one sentence."""
+    (empty_study / "results").write_text("mine", encoding="utf-8")
+    output = empty_study.fail()
+    (error,) = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert str(empty_study / "results") in error
+    assert "folder" in error
+    assert (empty_study / "results").read_text(encoding="utf-8") == "mine"
+
+
+def test_results_cannot_be_written(study):
+    """A results folder without write permission ends with one sentence."""
+    prefix = () if os.geteuid() else AS_ANYBODY
+    if prefix and (
+        not shutil.which(prefix[0]) or subprocess.run([*prefix, "true"], check=False).returncode
+    ):
+        pytest.skip("root may write everywhere, and setpriv cannot take that right away")
+    (study / "results").chmod(0o555)
+    try:
+        output = study.fail("--config", "epochs=2", prefix=prefix)
+    finally:
+        (study / "results").chmod(0o755)
+    (error,) = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert str(study / "results") in error
+    assert "cannot be written" in error
+
+
+@pytest.mark.parametrize("missing", ["globals_heads", "pydantic"])
+def test_python_lacks_a_package(empty_study, missing):
+    """Snakemake from another environment ends with the command that sets up the right one."""
+    stand_in = empty_study / "stand_in/globals_heads"
+    stand_in.mkdir(parents=True)
+    code = f"raise ModuleNotFoundError('No module named {missing}', name='{missing}')\n"
+    (stand_in / "__init__.py").write_text(code, encoding="utf-8")
+    empty_study.environment = {"PYTHONPATH": str(stand_in.parent)}
+    output = empty_study.fail("-n")
+    (message,) = [line for line in output.splitlines() if "lacks" in line]
+    assert missing in message
+    assert "make env" in message
+
+
+def test_environment_not_activated(empty_study):
+    """Rules find the package though .venv/bin is not on PATH."""
+    empty_study.environment |= {"PATH": os.defpath, "VIRTUAL_ENV": ""}
+    empty_study.run("--until", "pack", "link_runs")
+    assert (empty_study / "results/by_number/0").is_symlink()
+    assert list(empty_study.path.glob("results/data/*/packed.h5"))
+
+
+def test_other_working_directory(empty_study, tmp_path):
+    """`--directory` keeps a second study apart."""
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(empty_study / "config", elsewhere / "config")
+    data = str(empty_study / "tokens.h5")
+    empty_study.run("results/by_number", "--directory", str(elsewhere), overlay={"data": data})
+    assert (elsewhere / "results/by_number/0").is_symlink()
+    assert not (empty_study / "results").exists()

@@ -200,8 +200,12 @@ def pack(
         name: events.met if settings.globals_target == "polar" else _components(events.met)
         for name, events in splits.items()
     }
-    if len(features["train"]) == 0:
-        raise UserError(f"The train split of {source} holds no objects; it needs at least one.")
+    for name, columns in features.items():
+        if len(columns) == 0:
+            raise UserError(
+                f"The {name} split of {source} holds no objects, but each split needs at least "
+                "one; move events with objects to it."
+            )
     num_bytes = sum(
         f.nbytes // 2 + e.types.size + len(e) * 16
         for f, e in zip(features.values(), splits.values(), strict=True)

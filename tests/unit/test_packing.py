@@ -111,6 +111,14 @@ def test_logarithms_of_zero_are_refused_with_the_remedy(tmp_path):
     pack(splits, OBJECT_TYPES, PackSettings(features="raw"), "zeros", tmp_path / "packed.h5")
 
 
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_a_split_without_objects_is_refused(tmp_path, name):
+    splits = {split: random_events(30) for split in ("train", "val", "test")}
+    splits[name].types[:] = 0
+    with pytest.raises(UserError, match=f"The {name} split of tokens holds no objects"):
+        pack(splits, OBJECT_TYPES, PackSettings(), "tokens", tmp_path / "packed.h5")
+
+
 def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("globals_heads.files.shutil.disk_usage", lambda path: usage)

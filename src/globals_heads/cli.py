@@ -5,6 +5,7 @@
 A step imports its own wing only, so that those without torch start at once.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,11 @@ import typer
 import yaml
 
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError, write_text
+from globals_heads.files import UserError, only_writer, write_text
 from globals_heads.settings import (
     Grid,
     M,
+    ObjectTypesSettings,
     PackSettings,
     PlotSettings,
     RunSettings,
@@ -43,13 +45,27 @@ def main() -> None:
 
 def _parsed(model: type[M]) -> Callable[[str], M]:
     """Return a function that reads a settings model from YAML or JSON."""
-    return lambda text: validated(model, yaml.safe_load(text), "the command line")
+    return lambda text: validated(model, _loaded(text), "the command line")
 
 
 def _object_types(text: str) -> dict[int, str]:
-    return Settings(object_types=yaml.safe_load(text)).object_types
+    # A file of the user's may have other types than the simulation makes.
+    return validated(
+        ObjectTypesSettings, {"object_types": _loaded(text)}, "--object-types"
+    ).object_types
 
 
+def _loaded(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"{text!r} on the command line is neither JSON nor YAML; give a mapping such as "
+            "'{\"key\": 1}'."
+        ) from error
+
+
+SETTINGS_HELP = "The block of this step in config/config.yaml; what it lacks has its default."
 Output = Annotated[Path, typer.Argument(help="The file to make.")]
 Run = Annotated[Path, typer.Argument(help="The run's folder, which holds its cfg.yaml.")]
 Data = Annotated[Path, typer.Option(help="The packed file.")]
@@ -59,13 +75,17 @@ GridOption = Annotated[
 ]
 SimulateOption = Annotated[
     SimulateSettings,
-    typer.Option("--settings", parser=_parsed(SimulateSettings), metavar="JSON"),
+    typer.Option(
+        "--settings", parser=_parsed(SimulateSettings), metavar="JSON", help=SETTINGS_HELP
+    ),
 ]
 PackOption = Annotated[
-    PackSettings, typer.Option("--settings", parser=_parsed(PackSettings), metavar="JSON")
+    PackSettings,
+    typer.Option("--settings", parser=_parsed(PackSettings), metavar="JSON", help=SETTINGS_HELP),
 ]
 PlotOption = Annotated[
-    PlotSettings, typer.Option("--settings", parser=_parsed(PlotSettings), metavar="JSON")
+    PlotSettings,
+    typer.Option("--settings", parser=_parsed(PlotSettings), metavar="JSON", help=SETTINGS_HELP),
 ]
 ObjectTypes = Annotated[
     Any,  # dict[int, str], which typer does not know
@@ -135,7 +155,8 @@ def train(run: Run, data: Data, threads: Threads = 1) -> None:
     from globals_heads.packing import open_packed
 
     folder = RunFolder(run)
-    training.train(_run_settings(folder), open_packed(data), folder, threads)
+    with only_writer(folder.path):
+        training.train(_run_settings(folder), open_packed(data), folder, threads)
 
 
 @app.command()
@@ -148,18 +169,25 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
 
 
 @app.command()
-def link_runs(output: Annotated[Path, typer.Argument()], runs: Runs, grid: GridOption) -> None:
+def link_runs(
+    output: Annotated[Path, typer.Argument(help="The folder of links to make.")],
+    runs: Runs,
+    grid: GridOption,
+) -> None:
     """Link the runs of the first seed by their numbers."""
     output.mkdir(parents=True, exist_ok=True)
     for number, key in enumerate(key for key in grid.runs if key.seed == 0):
         link = output / str(number)
         link.unlink(missing_ok=True)
-        link.symlink_to(Path("..") / runs.name / key.name)
+        link.symlink_to(os.path.relpath(runs / key.name, output))
 
 
 @app.command()
 def collect(
-    output: Output, runs: Runs, grid: GridOption, yardsticks: Annotated[Path, typer.Option()]
+    output: Output,
+    runs: Runs,
+    grid: GridOption,
+    yardsticks: Annotated[Path, typer.Option(help="Facts of the data set.")],
 ) -> None:
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
@@ -179,7 +207,7 @@ def plot_run(run: Run, settings: PlotOption) -> None:
 @app.command()
 def plot_heatmap(
     output: Output,
-    metric: Annotated[str, typer.Option()],
+    metric: Annotated[str, typer.Option(help="A column of the summary.")],
     summary: Summary,
     grid: GridOption,
     settings: PlotOption,

@@ -24,6 +24,8 @@ SPLITS = ("train", "val", "test")
 LABELS = {1: "tttt", 2: "ttH", 3: "ttW", 4: "ttWW", 5: "ttZ"}
 # The median leading jet has some 100 GeV, so a median above 5000 can only be MeV.
 MEV_THRESHOLD = 5000.0
+# No detector reaches further; what lies beyond is a fill value.
+MAX_ETA = 20.0
 
 Floats = NDArray[np.floating[Any]]
 
@@ -134,7 +136,7 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
                 )
                 for split in SPLITS
             }
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, KeyError) as error:
         raise UserError(
             f"{path} cannot be read as HDF5 ({error}); "
             "give a complete token file with `--config data=PATH`, or fetch this one again."
@@ -220,10 +222,27 @@ def _check_rows(path: Path, split: str, rows: Floats, labels: NDArray[Any], num_
             f"slot {slot}; allowed are the integers 0 (empty) to {num_types}, so repair the file "
             "or extend the setting object_types."
         )
+    if (rows[:, NUM_SLOTS] < 0).any():
+        event = int(np.argmax(rows[:, NUM_SLOTS] < 0))
+        raise UserError(
+            f"X_{split} in {path} has the MET {rows[event, NUM_SLOTS]:g} in event {event}; "
+            "it cannot be negative, so remove or repair that event."
+        )
+    eta = rows[:, NUM_SLOTS + 4 :: 4]
+    absurd = (types > 0) & (np.abs(eta) > MAX_ETA)
+    if absurd.any():
+        event, slot = np.argwhere(absurd)[0]
+        raise UserError(
+            f"X_{split} in {path} has eta = {eta[event, slot]:g} in event {event}, slot {slot}; "
+            f"real objects lie within {MAX_ETA:g}, so remove or repair that event."
+        )
 
 
 def _median_leading_jet(rows: Floats, object_types: Mapping[int, str]) -> float:
     jets = [code for code, name in object_types.items() if name in ("jet", "b-jet")]
     pt = rows[:, NUM_SLOTS + 2 :].reshape(-1, NUM_SLOTS, 4)[..., 1]
-    leading = np.where(np.isin(rows[:, :NUM_SLOTS], jets), pt, 0).max(axis=1)
+    types = rows[:, :NUM_SLOTS]
+    # Without any jet the hardest object is as good: nobody selects objects of some keV.
+    chosen = np.isin(types, jets) if np.isin(types, jets).any() else types > 0
+    leading = np.where(chosen, pt, 0).max(axis=1)
     return float(np.median(leading[leading > 0])) if (leading > 0).any() else 0.0

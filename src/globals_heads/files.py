@@ -1,5 +1,6 @@
 """Files written whole or not at all, and the one error type that users are meant to read."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -55,6 +56,31 @@ def _not_written(path: Path, error: OSError) -> UserError:
         f"{path} cannot be written ({error.strerror or error}); make its folder writable, "
         "make room on the disk, or choose another with `snakemake --directory`."
     )
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a lock on `folder` for as long as the block runs, or this process lives.
+
+    A training process can outlive a Snakemake that was killed; without the lock it would
+    overwrite what the next one has made.
+
+    Raises
+    ------
+    UserError
+        If another process holds the lock.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UserError(
+            f"Another process is still training {folder}; wait for it or end it (`fuser {folder}` "
+            "shows its number), then run the same command again."
+        ) from error
+    finally:
+        os.close(descriptor)  # this releases the lock, too
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """What a result was made from, as short digests: sources, settings and data files."""
 
 import ast
+import copy
 import hashlib
 import json
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ def code_digest(*modules: str) -> str:
     ----------
     modules
         Names inside the package, such as "learn.training"; whatever they import from the
-        package counts, too. Comments and formatting do not.
+        package counts, too. Comments, docstrings and formatting do not.
     """
     found: set[str] = set()
     waiting = list(modules)
@@ -31,7 +32,17 @@ def code_digest(*modules: str) -> str:
         if module not in found and module not in WITHOUT_EFFECT:
             found.add(module)
             waiting += _imports(module)
-    return digest([ast.dump(_parse(module)) for module in sorted(found)])
+    return digest([ast.dump(_without_docstrings(_parse(module))) for module in sorted(found)])
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    tree = copy.deepcopy(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return tree
 
 
 def _imports(module: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ import difflib
 import math
 import re
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
@@ -62,8 +63,8 @@ class _Block(BaseModel):
 class SimulateSettings(_Block):
     """Events made with Pythia 8, FastJet and a fast detector."""
 
-    fractions: dict[Process, Positive] = {"tttt": 3.0, "ttH": 1.0, "ttW": 1.0, "ttZ": 1.0}
-    """Share of each process among the accepted events; only the ratios matter."""
+    fractions: dict[Process, NotNegative] = {"tttt": 3.0, "ttH": 1.0, "ttW": 1.0, "ttZ": 1.0}
+    """Share of each process among the accepted events; only the ratios matter, 0 leaves one out."""
     seed: Annotated[int, Field(ge=0, le=1_000_000, strict=True), AS_INTEGER] = 0
     """Seed of the sample; every shard derives its own from it."""
     shard_size: Count = 1000
@@ -77,10 +78,10 @@ class SimulateSettings(_Block):
 
     @field_validator("fractions")
     @classmethod
-    def _not_empty(cls, value: dict[str, float]) -> dict[str, float]:
-        if not value:
-            raise ValueError("Input should name at least one process")
-        return value
+    def _not_empty(cls, value: dict[Process, float]) -> dict[Process, float]:
+        if not any(value.values()):
+            raise ValueError("Input should give at least one process a share above 0")
+        return {process: share for process, share in value.items() if share > 0}
 
 
 class PackSettings(_Block):
@@ -129,9 +130,16 @@ class FsqSettings(_Block):
     """Finite scalar quantisation: each of a few latent numbers is rounded to fixed levels."""
 
     levels: Annotated[
-        list[Annotated[int, Field(ge=2, strict=True), AS_INTEGER]], Field(min_length=1)
+        list[Annotated[int, Field(ge=3, strict=True), AS_INTEGER]], Field(min_length=1)
     ] = [8, 8, 8]
-    """Levels per dimension; their product is the size of the implied codebook."""
+    """Levels per dimension; their product, at most 65536, is the size of the implied codebook."""
+
+    @field_validator("levels")
+    @classmethod
+    def _small_codebook(cls, value: list[int]) -> list[int]:
+        if math.prod(value) > 2**16:
+            raise ValueError("Input should multiply to at most 65536 codes")
+        return value
 
 
 class BottleneckSettings(_Block):
@@ -176,7 +184,7 @@ class Grid(_Block):
     """Kinds of latent space, the columns of the grid."""
     globals_beta: Annotated[list[NotNegative], Field(min_length=1)] = [0, 1, 10]
     """Weights of the globals head in the loss, the rows of the grid."""
-    seeds: Count = 1
+    seeds: Annotated[int, Field(ge=1, le=1000, strict=True), AS_INTEGER] = 1
     """Number of seeds per cell: 0, 1, ... up to one less than this."""
 
     @field_validator("latent_space", "globals_beta")
@@ -195,15 +203,9 @@ class Grid(_Block):
         return [RunKey(latent_space=space, globals_beta=b, seed=seed) for seed, b, space in cells]
 
 
-class Settings(Grid):
-    """The whole study, as config/config.yaml and its overlays give it."""
+class ObjectTypesSettings(_Block):
+    """The meaning of the codes in a token file."""
 
-    data: str | None = None
-    """Path of an existing HDF5 token file; null makes events instead."""
-    num_events: Annotated[int, Field(ge=10, strict=True), AS_INTEGER] = 16_000
-    """Number of events to make when data is null."""
-    epochs: Count = 20
-    """Passes over the training split."""
     object_types: dict[int, str] = {
         1: "jet",
         2: "b-jet",
@@ -214,6 +216,32 @@ class Settings(Grid):
         7: "photon",
     }
     """What each object-type code in the token file stands for; 0 is an empty slot."""
+
+    @field_validator("object_types", mode="before")
+    @classmethod
+    def _codes_as_integers(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        # `--config` merges its codes, which are texts, into those of the config file: later wins.
+        return {int(k) if str(k).isdecimal() else k: name for k, name in value.items()}
+
+    @field_validator("object_types")
+    @classmethod
+    def _codes_from_one(cls, value: dict[int, str]) -> dict[int, str]:
+        if sorted(value) != list(range(1, len(value) + 1)) or len(set(value.values())) < len(value):
+            raise ValueError("Input should map the codes 1, 2, 3, ... to different names")
+        return dict(sorted(value.items()))
+
+
+class Settings(Grid, ObjectTypesSettings):
+    """The whole study, as config/config.yaml and its overlays give it."""
+
+    data: str | None = None
+    """Path of an existing HDF5 token file; null makes events instead."""
+    num_events: Annotated[int, Field(ge=10, strict=True), AS_INTEGER] = 16_000
+    """Number of events to make when data is null."""
+    epochs: Count = 20
+    """Passes over the training split."""
     simulate: SimulateSettings = SimulateSettings()
     """Events made with Pythia 8; not used when data is given."""
     pack: PackSettings = PackSettings()
@@ -230,14 +258,8 @@ class Settings(Grid):
     @field_validator("data")
     @classmethod
     def _null_as_text(cls, value: str | None) -> str | None:
-        return None if value == "null" else value  # what `--config data=null` hands over
-
-    @field_validator("object_types")
-    @classmethod
-    def _codes_from_one(cls, value: dict[int, str]) -> dict[int, str]:
-        if sorted(value) != list(range(1, len(value) + 1)) or len(set(value.values())) < len(value):
-            raise ValueError("Input should map the codes 1, 2, 3, ... to different names")
-        return dict(sorted(value.items()))
+        # `--config data=null` hands over a text, and no shell expands the ~ in `data=~/x.h5`.
+        return None if value in (None, "null") else str(Path(value).expanduser())
 
     @model_validator(mode="after")
     def _detector_types_known(self) -> "Settings":
@@ -338,6 +360,7 @@ def validated(model: type[M], values: Any, source: str) -> M:
             f"{', '.join(known)}{hint}; correct it in {source}."
         )
     must = re.sub("^(Value error, )?(Input|List) should", "it should", problem["msg"])
+    must = must.replace(" after validation", "")
     if not location and problem["type"] == "value_error":
         # A rule about several settings names them itself.
         raise UserError(

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 
 from globals_heads.compare.figures import (
     HEATMAPS,
@@ -11,6 +13,7 @@ from globals_heads.compare.figures import (
     plot_learning_curves,
     plot_run,
     plot_tradeoff,
+    scaled_by_row,
 )
 from globals_heads.compare.summary import YARDSTICK_COLUMNS, collect, read_summary
 from globals_heads.facts import Metric, RunFolder, write_epochs, write_metrics
@@ -158,6 +161,11 @@ def test_a_heat_map_of_nothing_but_holes(runs, tmp_path):
         plant(runs, key, losses=(math.nan,))
     summarised(runs)
     draw_all(runs, tmp_path / "figures")
+
+
+def test_colours_of_a_row_span_from_its_lowest_to_its_highest():
+    scaled = scaled_by_row(np.array([[1.0, 10.0, 100.0], [5.0, math.nan, 5.0]]))
+    assert_allclose(scaled, [[0, 0.5, 1], [0, math.nan, 0]])
 
 
 def test_heat_map_numbers_are_the_means_over_seeds(runs, tmp_path):

@@ -11,6 +11,7 @@ from samples import OBJECT_TYPES, pack_random, random_events
 
 from globals_heads.events import Events
 from globals_heads.facts import RunFolder
+from globals_heads.files import UserError
 from globals_heads.learn.checkpoint import load_model
 from globals_heads.learn.evaluation import (
     Predictions,
@@ -158,6 +159,14 @@ def test_the_probe_is_fitted_on_the_training_split(packed, tmp_path):
     )
     expected = np.mean((probe - truth["test"]) ** 2) / packed.info.met_scale_gev**2
     assert read(folder.metrics("test"))["rec_globals", "probe"] == pytest.approx(expected)
+
+
+def test_a_model_is_not_measured_on_data_of_other_units(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    other = pack_random(tmp_path / "other.h5", PackSettings(), num_events=50)
+    with pytest.raises(UserError, match="was trained on other packed data"):
+        evaluate(other, folder, threads=1)
 
 
 def test_predictions_do_not_depend_on_the_batches(packed, tmp_path, monkeypatch):

@@ -81,8 +81,26 @@ def test_mev_is_recognised_and_angles_stay(path):
         assert_allclose(events.met, expected[split].met, rtol=1e-5)
 
 
+def test_mev_is_recognised_without_jets(path):
+    expected = read_token_file(path, OBJECT_TYPES)["val"]
+    for split in SPLITS:
+        values = rows(path, f"X_{split}")
+        values[:, :18] = np.where(values[:, :18] > 0, 5, 0)
+        values[:, 18] *= 1000
+        values[:, 20:] = (values[:, 20:].reshape(-1, 18, 4) * [1000, 1000, 1, 1]).reshape(20, 72)
+        replace(path, f"X_{split}", values)
+    assert_allclose(read_token_file(path, OBJECT_TYPES)["val"].met, expected.met, rtol=1e-5)
+
+
+def test_a_dangling_link_in_the_file(path):
+    replace(path, "X_val", h5py.ExternalLink("nowhere.h5", "X"))
+    with pytest.raises(UserError, match="cannot be read as HDF5"):
+        read_token_file(path, OBJECT_TYPES)
+
+
 def broken(column, value):
     def change(values):
+        values[3, 0] = 1
         values[3, column] = value
         return values
 
@@ -104,6 +122,11 @@ def broken(column, value):
         (broken(1, -1), "object type -1 in event 3, slot 1; allowed are the integers 0"),
         (broken(17, 8), "object type 8 in event 3, slot 17"),
         (broken(0, 1.5), r"object type 1\.5 in event 3, slot 0"),
+        (broken(18, -5), "X_train .* has the MET -5 in event 3; it cannot be negative"),
+        (
+            broken(22, -999),
+            "X_train .* has eta = -999 in event 3, slot 0; real objects lie within 20",
+        ),
         (lambda x: x[:19], "Y_train .* has 20 labels for 19 events"),
     ],
 )

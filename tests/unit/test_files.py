@@ -7,7 +7,13 @@ import stat
 import pytest
 
 from globals_heads import provenance
-from globals_heads.files import UserError, atomic_path, require_disk_space, write_text
+from globals_heads.files import (
+    UserError,
+    atomic_path,
+    only_writer,
+    require_disk_space,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -44,6 +50,18 @@ def test_a_disk_that_fills_up_while_writing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_has_one_writer(tmp_path):
+    """A lock lasts as long as its process: the second writer is refused, a later one is not."""
+    with (
+        only_writer(tmp_path),
+        pytest.raises(UserError, match="Another process is still training"),
+        only_writer(tmp_path),
+    ):
+        pass
+    with only_writer(tmp_path):
+        pass
+
+
 def test_disk_space_is_asked_of_the_nearest_folder(tmp_path):
     path = tmp_path / "not" / "yet" / "there"
     require_disk_space(path, 1)
@@ -72,6 +90,7 @@ def package(tmp_path, monkeypatch):
     [
         ("b", "B = 2\n", True),  # an import counts
         ("b", "# why\nB  =  1\n", False),  # comments and spaces do not
+        ("b", '"""What B is."""\nB = 1\n', False),  # nor do docstrings
         ("settings", "x = 2\n", False),  # settings reach a step as parameters
     ],
 )

@@ -1,5 +1,7 @@
 """Settings: what is accepted, and the one sentence for what is not."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import given
@@ -58,6 +60,15 @@ def test_cfg_yaml_comes_back_as_it_was_written():
         ("globals_beta: ['0.5', 2]", lambda s: s.globals_beta, [0.5, 2.0]),
         ("latent_space: [fsq, residual_vq]", lambda s: len(s.runs), 6),
         ("data: 'null'", lambda s: s.data, None),
+        ("data: ~/x.h5", lambda s: s.data, str(Path.home() / "x.h5")),
+        ("simulate: {fractions: {tttt: 1, ttH: 0}}", lambda s: s.simulate.fractions, {"tttt": 1}),
+        (
+            # What `--config 'object_types={5: mu+, 6: mu-}'` makes of the default map.
+            "object_types: {1: jet, 2: b-jet, 3: e+, 4: e-, 5: mu-, 6: mu+, 7: photon, "
+            "'5': mu+, '6': mu-}",
+            lambda s: (s.object_types[5], s.object_types[6]),
+            ("mu+", "mu-"),
+        ),
     ],
 )
 def test_accepted(text, read, expected):
@@ -92,7 +103,11 @@ def test_accepted(text, read, expected):
         ("train: {clip_norm: 0}", ("clip_norm is 0", "greater than 0")),
         ("model: {hidden_dims: [0]}", ("model.hidden_dims.0 is 0", "greater than")),
         ("bottleneck: {vq: {ema_decay: 1}}", ("ema_decay is 1", "less than 1")),
-        ("simulate: {fractions: {tttt: 0}}", ("fractions.tttt is 0", "greater than 0")),
+        ("simulate: {fractions: {tttt: 0}}", ("at least one process a share above 0",)),
+        ("simulate: {fractions: {tttt: -1}}", ("fractions.tttt is -1", "greater than or equal")),
+        ("bottleneck: {fsq: {levels: [2]}}", ("levels.0 is 2", "greater than or equal to 3")),
+        ("bottleneck: {fsq: {levels: [1000, 1000]}}", ("at most 65536",)),
+        ("seeds: 100000", ("seeds is 100000", "less than or equal to 1000")),
         ("simulate: {fractions: {ttWW: 1}}", ("ttWW", "'tttt', 'ttH', 'ttW' or 'ttZ'")),
         ("simulate: {fractions: {}}", ("at least one process",)),
         ("object_types: {1: jet, 3: photon}", ("codes 1, 2, 3",)),

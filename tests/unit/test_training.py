@@ -243,6 +243,20 @@ def test_a_missing_gpu_is_named(monkeypatch):
         choose_device("cuda")
 
 
+@pytest.mark.parametrize("latent_space", ["none", "vq", "residual_vq", "fsq"])
+def test_a_batch_without_objects_counts_for_its_globals_alone(tmp_path, packed, latent_space):
+    """Batches of one event, some of them empty: nothing is divided by zero objects."""
+    settings = run_settings(latent_space, train=TrainSettings(batch_size=1), epochs=1)
+    train(settings, packed, RunFolder(tmp_path), threads=1)
+    assert load_model(tmp_path / "model.pt").best_epoch == 1
+
+
+def test_codes_of_a_diverged_run_are_not_counted(tmp_path, packed):
+    settings = run_settings("fsq", train=TrainSettings(learning_rate=1e6, clip_norm=None))
+    train(settings, packed, RunFolder(tmp_path), threads=1)
+    assert (tmp_path / "facts" / "metrics_train.csv").is_file()
+
+
 def test_a_diverged_run_stops_and_says_so(tmp_path, packed, capsys):
     features = packed.train.features.copy()
     features[0] = 1e30  # its square overflows

@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from globals_heads.compare.summary import read_facts, read_summary
 from globals_heads.facts import RunFolder
 from globals_heads.files import atomic_path, write_text
+from globals_heads.geometry import Array
 from globals_heads.settings import Grid, PlotSettings, RunKey, format_beta
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -32,7 +33,7 @@ COLORS = {
     "residual_vq": "#D55E00",
 }
 GLOBALS_COLOR = "#555555"
-MARKERS = "osD^vP*X"
+MARKERS = "osD^vP*X<>ph8d"
 
 # Column of the summary: title and whether colours compare whole maps or only cells of one row.
 HEATMAPS = {
@@ -101,13 +102,17 @@ def plot_heatmap(
     rows, columns = [format_beta(b) for b in grid.globals_beta], list(grid.latent_space)
     cells = table.groupby(["globals_beta", "latent_space"])[metric]
     numbers = cells.agg(["mean", "std", "count"]).reset_index()
-    mean = numbers.pivot_table(index="globals_beta", columns="latent_space", values="mean")
-    values = mean.reindex(index=rows, columns=columns).to_numpy(dtype=float)
-    colors = values
-    if compare == "row":
-        colors = values / np.fmin.reduce(values, axis=1, keepdims=True)  # NaN only if all are
+    values, spreads = (
+        numbers.pivot_table(index="globals_beta", columns="latent_space", values=statistic)
+        .reindex(index=rows, columns=columns)
+        .to_numpy(dtype=float)
+        for statistic in ("mean", "std")
+    )
+    colors = scaled_by_row(values) if compare == "row" else values
 
-    figure, axes = plt.subplots(figsize=(1.8 + 1.25 * len(columns), 1.5 + 0.85 * len(rows)))
+    figure, axes = plt.subplots(
+        figsize=(max(5.5, 1.8 + 1.25 * len(columns)), max(3.5, 1.5 + 0.85 * len(rows)))
+    )
     finite = colors[np.isfinite(colors)]
     wide = finite.size > 0 and finite.max() > 10 * finite.min() > 0
     norm = LogNorm() if wide else Normalize()
@@ -120,7 +125,8 @@ def plot_heatmap(
         note = "".join(f"\n{n} {status}" for status, n in lost.value_counts().items())
         if math.isfinite(value):
             count = len(cell) - len(lost)
-            text = f"{value:.3g}" + (f"\nn = {count}" if grid.seeds > 1 else "") + note
+            spread = f"\n± {spreads[i, j]:.2g}, n = {count}" if count > 1 else ""
+            text = f"{value:.3g}{spread}{note}"
             dark = sum(image.cmap(image.norm(colors[i, j]))[:3]) < 1.5
             axes.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
         else:
@@ -129,13 +135,22 @@ def plot_heatmap(
             )
             axes.text(j, i, note.strip(), ha="center", va="center", backgroundcolor="white")
     axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_yticks(range(len(rows)), [f"{beta:g}" for beta in grid.globals_beta])
     axes.set(xlabel="latent_space", ylabel="globals_beta")
     axes.set_title(title)
     axes.spines[:].set_visible(False)
-    label = "relative to the row's lowest" if compare == "row" else metric
-    figure.colorbar(image, label=label)
+    label = "lowest to highest of the row" if compare == "row" else metric
+    if finite.size:
+        figure.colorbar(image, label=label)
     save(figure, numbers, output, settings)
+
+
+def scaled_by_row(values: Array) -> Array:
+    """Return 0 at each row's lowest and 1 at its highest value, logarithmic between them."""
+    logs = np.log(values)
+    low, high = (f.reduce(logs, axis=1, keepdims=True) for f in (np.fmin, np.fmax))
+    scaled: Array = (logs - low) / np.where(high > low, high - low, 1)
+    return scaled
 
 
 def plot_learning_curves(grid: Grid, runs: Path, output: Path, settings: PlotSettings) -> None:
@@ -144,7 +159,7 @@ def plot_learning_curves(grid: Grid, runs: Path, output: Path, settings: PlotSet
     figure, panels = plt.subplots(
         len(rows),
         len(columns),
-        figsize=(1 + 2.6 * len(columns), 1 + 2.0 * len(rows)),
+        figsize=(max(7.5, 1 + 2.6 * len(columns)), max(3.6, 1 + 2.0 * len(rows))),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -162,10 +177,9 @@ def plot_learning_curves(grid: Grid, runs: Path, output: Path, settings: PlotSet
     for axes, space in zip(panels[0], columns, strict=True):
         axes.set_title(f"latent_space {space}")
     for axes in panels[-1]:
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        epoch_axis(axes)
     for axes, beta in zip(panels[:, 0], rows, strict=True):
-        axes.set_ylabel(f"globals_beta {format_beta(beta)}")
+        axes.set_ylabel(f"globals_beta {beta:g}")
     figure.supylabel("unweighted loss component")
     handles = [
         *(Line2D([], [], color=COLORS[c], label=f"rec_tokens, {c}") for c in columns),
@@ -179,11 +193,18 @@ def plot_learning_curves(grid: Grid, runs: Path, output: Path, settings: PlotSet
 
 def draw_components(axes: Axes, table: pd.DataFrame, key: RunKey, style: str) -> None:
     """Draw rec_tokens and, where its head is trained, rec_globals over the epochs."""
+    style += "." if len(table) == 1 else ""  # one epoch is a point, not a line
     axes.plot(table["epoch"], table["rec_tokens"], style, color=COLORS[key.latent_space])
     # A head with weight 0 is never trained: its error is that of random weights.
     alpha = 1.0 if key.globals_beta > 0 else 0.35
     axes.plot(table["epoch"], table["rec_globals"], style, color=GLOBALS_COLOR, alpha=alpha)
     axes.set_yscale("log")
+
+
+def epoch_axis(axes: Axes) -> None:
+    """Label the x axis as whole epochs."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSettings) -> None:
@@ -215,14 +236,16 @@ def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSetting
     handles = [
         *(Line2D([], [], marker="o", ls="", color=COLORS[c], label=c) for c in grid.latent_space),
         *(
-            Line2D([], [], marker=m, ls="", color="black", label=f"globals_beta {b}")
+            Line2D([], [], marker=m, ls="", color="black", label=f"globals_beta {float(b):g}")
             for b, m in markers.items()
         ),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
     lost = table[table["status"] != "ok"]
     if len(lost):
-        figure.suptitle("not shown: " + ", ".join(lost["run"] + " " + lost["status"]), color="red")
+        named = "\n".join((lost["run"] + " " + lost["status"]).head(4))
+        more = f"\nand {len(lost) - 4} more" if len(lost) > 4 else ""
+        figure.suptitle(f"not shown: {named}{more}", color="red", fontsize="small")
     kept = [
         "run",
         "latent_space",
@@ -274,7 +297,6 @@ def plot_run(folder: RunFolder, key: RunKey, output: Path, settings: PlotSetting
         panels[2].set(ylabel="codes, validation split")
         panels[2].legend(fontsize="small")
     for axes in panels:
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        epoch_axis(axes)
     figure.suptitle(key.name)
     save(figure, pd.concat(table.assign(split=s) for s, table in tables.items()), output, settings)

@@ -88,7 +88,9 @@ def summarise(
             measured = read_long(files["test"], key)
     row["epochs"] = len(tables["train"]) if tables else 0
     best = measured.get(("best_epoch", "all"), np.nan)
-    row["val_loss"] = tables["val"].set_index("epoch")["loss"][best] if measured else np.nan
+    row["val_loss"] = (
+        tables["val"].set_index("epoch")["loss"].get(best, np.nan) if measured else np.nan
+    )
     row |= {column: measured.get(source, np.nan) for column, source in TEST_COLUMNS.items()}
     row["clipped_fraction"] = tables["train"]["clipped_fraction"].mean() if tables else np.nan
     row |= {column: yardsticks[source] for column, source in YARDSTICK_COLUMNS.items()}

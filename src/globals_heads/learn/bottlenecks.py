@@ -7,11 +7,12 @@ that the decoder and the globals head see.
 import math
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
 
-from globals_heads.settings import FsqSettings, ResidualVqSettings, VqSettings
+from globals_heads.settings import FsqSettings, ResidualVqSettings, VqSettings, validated
 
 
 class Quantised(NamedTuple):
@@ -84,6 +85,7 @@ class VectorQuantiser(Bottleneck):
         super().__init__()
         self.commitment_weight = settings.commitment_weight
         self.codebook_size = settings.codebook_size
+        self.num_quantizers = getattr(settings, "num_quantizers", 1)
         options = {
             "dim": latent_dim,
             "codebook_size": settings.codebook_size,
@@ -96,18 +98,22 @@ class VectorQuantiser(Bottleneck):
             "commitment_weight": 0.0,
         }
         self.quantiser: nn.Module = (
-            ResidualVQ(num_quantizers=settings.num_quantizers, **options)
+            ResidualVQ(num_quantizers=self.num_quantizers, **options)
             if isinstance(settings, ResidualVqSettings)
             else VectorQuantize(**options)
         )
 
     def forward(self, z_e: Tensor) -> Quantised:
         """Quantise z_e of shape (n, D); gradients pass through to z_e."""
+        if len(z_e) == 0:  # a batch of events without objects
+            return Quantised(
+                z_e, z_e.sum(), z_e.new_empty(0, self.num_quantizers, dtype=torch.long)
+            )
         z_q, codes, _ = self.quantiser(z_e.unsqueeze(0))
         z_q = z_q.squeeze(0)
         # Only the encoder follows this loss; the codes follow their averages.
         commit = functional.mse_loss(z_e, z_q.detach())
-        return Quantised(z_q, commit, codes.reshape(len(z_e), -1))
+        return Quantised(z_q, commit, codes.reshape(len(z_e), self.num_quantizers))
 
 
 class FiniteScalarQuantiser(Bottleneck):
@@ -121,7 +127,7 @@ class FiniteScalarQuantiser(Bottleneck):
     def forward(self, z_e: Tensor) -> Quantised:
         """Quantise z_e of shape (n, D); gradients pass through to z_e."""
         z_q, codes = self.quantiser(z_e.unsqueeze(0))
-        return Quantised(z_q.squeeze(0), codes=codes.reshape(len(z_e), -1))
+        return Quantised(z_q.squeeze(0), codes=codes.reshape(len(z_e), 1))
 
 
 def make_bottleneck(
@@ -144,10 +150,14 @@ def make_bottleneck(
         case "linear":
             return Linear(latent_dim)
         case "vq":
-            return VectorQuantiser(latent_dim, VqSettings(**settings), tokens_per_batch)
+            return VectorQuantiser(
+                latent_dim, validated(VqSettings, settings, "cfg.yaml"), tokens_per_batch
+            )
         case "residual_vq":
-            return VectorQuantiser(latent_dim, ResidualVqSettings(**settings), tokens_per_batch)
+            return VectorQuantiser(
+                latent_dim, validated(ResidualVqSettings, settings, "cfg.yaml"), tokens_per_batch
+            )
         case "fsq":
-            return FiniteScalarQuantiser(latent_dim, FsqSettings(**settings))
+            return FiniteScalarQuantiser(latent_dim, validated(FsqSettings, settings, "cfg.yaml"))
         case _:
             return Bottleneck()

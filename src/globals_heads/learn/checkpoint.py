@@ -1,5 +1,6 @@
 """model.pt: weights with all that is needed to use them alone."""
 
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +34,11 @@ def save_model(
         "best_epoch": best_epoch,
         "weights": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
     }
+    # Through memory: torch answers a full disk with an error of its own, not with an OSError.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def load_model(path: Path) -> TrainedModel:

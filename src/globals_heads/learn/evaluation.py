@@ -12,6 +12,7 @@ import torch
 
 from globals_heads import codebook, metrics
 from globals_heads.facts import Metric, RunFolder, write_metrics
+from globals_heads.files import UserError
 from globals_heads.geometry import Array, wrap_angle
 from globals_heads.learn.checkpoint import load_model
 from globals_heads.learn.model import TokenAutoencoder
@@ -66,6 +67,11 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
     """
     torch.set_num_threads(threads)
     trained = load_model(folder.model)
+    if trained.info != data.info:  # the same shapes, but other units: nothing else would notice
+        raise UserError(
+            f"{folder.model} was trained on other packed data than these (another normalisation); "
+            "give the file that its run was trained on, or train it again."
+        )
     predictions = {
         split: predict(trained.model, getattr(data, split)) for split in ("train", "val", "test")
     }

@@ -223,7 +223,7 @@ class Loss:
         if self.commitment_weight:
             facts["commit"] = float(sums.commit) / sums.num_tokens
             total += self.commitment_weight * facts["commit"]
-        if sums.codes:
+        if sums.codes and math.isfinite(total):  # codes of latents that are no numbers are none
             counts = code_counts(torch.cat(sums.codes), self.codebook_size)
             facts["perplexity"] = codebook.perplexity(counts)
             facts["active_codes"] = codebook.active_codes(counts)
@@ -254,7 +254,7 @@ def mean_square(difference: Tensor, period: Tensor | None) -> Tensor:
     if period is not None:
         turns = torch.round(difference.detach() / period)  # 0 where the period is infinite
         difference = difference - torch.where(turns == 0, 0, turns * period)
-    return difference.square().mean()
+    return difference.square().sum() / max(difference.numel(), 1)  # 0 for events without objects
 
 
 def learning_rate(settings: TrainSettings, epoch: int, num_epochs: int) -> float:

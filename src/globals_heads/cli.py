@@ -64,6 +64,9 @@ SimulateOption = Annotated[
 PackOption = Annotated[
     PackSettings, typer.Option("--settings", parser=_parsed(PackSettings), metavar="JSON")
 ]
+RunOption = Annotated[
+    RunSettings, typer.Option("--settings", parser=_parsed(RunSettings), metavar="JSON")
+]
 PlotOption = Annotated[
     PlotSettings, typer.Option("--settings", parser=_parsed(PlotSettings), metavar="JSON")
 ]
@@ -120,12 +123,18 @@ def pack(
 
 
 @app.command()
-def yardsticks(output: Output, data: Data) -> None:
-    """Measure what can be said of MET without any network."""
+def yardsticks(
+    output: Output,
+    errors: Annotated[Path, typer.Option(help="The file of the errors per event to make.")],
+    data: Data,
+    settings: RunOption,
+    threads: Threads = 1,
+) -> None:
+    """Measure what can be said of MET without the model under test."""
     from globals_heads.learn.yardsticks import measure_yardsticks
     from globals_heads.packing import open_packed
 
-    measure_yardsticks(open_packed(data), output)
+    measure_yardsticks(open_packed(data), settings, output, errors, threads)
 
 
 @app.command()

@@ -142,6 +142,7 @@ RUN_FILES = [
     "facts/metrics_train.csv",
     "facts/metrics_val.csv",
     "facts/metrics_test.csv",
+    "facts/events_test.npz",
     "figures/curves.svg",
     "figures/curves.png",
     "figures/curves.csv",

@@ -218,6 +218,30 @@ def plot_tradeoff(output: Output, summary: Summary, grid: GridOption, settings: 
 
 
 @app.command()
+def plot_chain(output: Output, summary: Summary, grid: GridOption, settings: PlotOption) -> None:
+    """Draw what is missing of MET in GeV, from the training mean to the best network."""
+    from globals_heads.compare import physics_figures
+
+    physics_figures.plot_chain(grid, summary, output, settings)
+
+
+@app.command()
+def plot_met(output: Output, runs: Runs, grid: GridOption, settings: PlotOption) -> None:
+    """Draw response and resolution of MET in bins."""
+    from globals_heads.compare import physics_figures
+
+    physics_figures.plot_met(grid, runs, output, settings)
+
+
+@app.command()
+def plot_residuals(output: Output, runs: Runs, grid: GridOption, settings: PlotOption) -> None:
+    """Draw the residuals of objects."""
+    from globals_heads.compare import physics_figures
+
+    physics_figures.plot_residuals(grid, runs, output, settings)
+
+
+@app.command()
 def schema(output: Output) -> None:
     """Write the JSON schema of the configuration as YAML."""
     write_text(output, yaml.safe_dump(Settings.model_json_schema(), sort_keys=False))

@@ -116,10 +116,8 @@ def run_files(pattern=None):
 
 def comparison_figures():
     """Return all figures that compare runs."""
-    names = [f"heatmap_{metric}" for metric in HEATMAPS] + [
-        "learning_curves",
-        "tradeoff",
-    ]
+    names = ["learning_curves", "tradeoff", "chain", "met", "residuals"]
+    names += [f"heatmap_{metric}" for metric in HEATMAPS]
     return [
         f"results/figures/{name}.{kind}"
         for name in names

@@ -83,6 +83,9 @@ PackOption = Annotated[
     PackSettings,
     typer.Option("--settings", parser=_parsed(PackSettings), metavar="JSON", help=SETTINGS_HELP),
 ]
+RunOption = Annotated[
+    RunSettings, typer.Option("--settings", parser=_parsed(RunSettings), metavar="JSON")
+]
 PlotOption = Annotated[
     PlotSettings,
     typer.Option("--settings", parser=_parsed(PlotSettings), metavar="JSON", help=SETTINGS_HELP),
@@ -140,12 +143,18 @@ def pack(
 
 
 @app.command()
-def yardsticks(output: Output, data: Data) -> None:
-    """Measure what can be said of MET without any network."""
+def yardsticks(
+    output: Output,
+    errors: Annotated[Path, typer.Option(help="The file of the errors per event to make.")],
+    data: Data,
+    settings: RunOption,
+    threads: Threads = 1,
+) -> None:
+    """Measure what can be said of MET without the model under test."""
     from globals_heads.learn.yardsticks import measure_yardsticks
     from globals_heads.packing import open_packed
 
-    measure_yardsticks(open_packed(data), output)
+    measure_yardsticks(open_packed(data), settings, output, errors, threads)
 
 
 @app.command()
@@ -234,6 +243,30 @@ def plot_tradeoff(output: Output, summary: Summary, grid: GridOption, settings: 
     from globals_heads.compare import figures
 
     figures.plot_tradeoff(grid, summary, output, settings)
+
+
+@app.command()
+def plot_chain(output: Output, summary: Summary, grid: GridOption, settings: PlotOption) -> None:
+    """Draw what is missing of MET in GeV, from the training mean to the best network."""
+    from globals_heads.compare import physics_figures
+
+    physics_figures.plot_chain(grid, summary, output, settings)
+
+
+@app.command()
+def plot_met(output: Output, runs: Runs, grid: GridOption, settings: PlotOption) -> None:
+    """Draw response and resolution of MET in bins."""
+    from globals_heads.compare import physics_figures
+
+    physics_figures.plot_met(grid, runs, output, settings)
+
+
+@app.command()
+def plot_residuals(output: Output, runs: Runs, grid: GridOption, settings: PlotOption) -> None:
+    """Draw the residuals of objects."""
+    from globals_heads.compare import physics_figures
+
+    physics_figures.plot_residuals(grid, runs, output, settings)
 
 
 @app.command()

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from globals_heads.files import write_text
+import numpy as np
+
+from globals_heads.files import atomic_path, write_text
+from globals_heads.geometry import Array
 from globals_heads.settings import RunKey
 
 EPOCH_COLUMNS = (
@@ -46,6 +49,7 @@ class RunFolder:
         self.path = path
         self.settings = path / "cfg.yaml"
         self.model = path / "model.pt"
+        self.event_errors = path / "facts" / "events_test.npz"
         self.figures = path / "figures"
 
     def metrics(self, split: str) -> Path:
@@ -62,6 +66,12 @@ def write_epochs(path: Path, key: RunKey, epochs: Iterable[Mapping[str, float]])
 def write_metrics(path: Path, key: RunKey | None, metrics: Iterable[Metric]) -> None:
     """Write metrics in the long format; `key` is None for facts of a data set."""
     _write(path, key, Metric._fields, metrics)
+
+
+def write_arrays(path: Path, **arrays: Array) -> None:
+    """Write numbers per test event as a .npz file; the same numbers give the same bytes."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def _write(

@@ -18,6 +18,22 @@ def delta_r(eta_a: Array, phi_a: Array, eta_b: Array, phi_b: Array) -> Array:
     return np.hypot(eta_a - eta_b, wrap_angle(phi_a - phi_b))
 
 
+def event_sum(values: Array, offsets: NDArray[np.integer[Any]]) -> Array:
+    """Return the sum of `values` over each event's objects, 0 for events without any.
+
+    Parameters
+    ----------
+    values
+        Of all objects, event after event, shape (n,).
+    offsets
+        Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
+    """
+    # Differences of a running sum would lose digits; reduceat cannot do empty events.
+    event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    sums: Array = np.bincount(event, values, minlength=len(offsets) - 1).astype(np.float64)
+    return sums
+
+
 def vector_sum(pt: Array, phi: Array, offsets: NDArray[np.integer[Any]]) -> Array:
     """Return the transverse vector sum of each event's objects.
 
@@ -34,7 +50,4 @@ def vector_sum(pt: Array, phi: Array, offsets: NDArray[np.integer[Any]]) -> Arra
         (x, y) in the units of `pt`, shape (N, 2); zero for events without objects.
     """
     components = pt[:, None] * np.stack([np.cos(phi), np.sin(phi)], axis=-1)
-    # Differences of a running sum would lose digits; reduceat cannot do empty events.
-    event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    sums = [np.bincount(event, weights=c, minlength=len(offsets) - 1) for c in components.T]
-    return np.stack(sums, axis=-1)
+    return np.stack([event_sum(c, offsets) for c in components.T], axis=-1)

@@ -14,6 +14,20 @@ def sigma68(residual: Array) -> float:
     return float(high - low) / 2
 
 
+def residual_summary(residual: Array) -> dict[str, float]:
+    """Return bias (the median), sigma68, RMS and the fraction of tails of residuals.
+
+    A tail is a residual further than three sigma68 from the median.
+    """
+    median, width = float(np.median(residual)), sigma68(residual)
+    return {
+        "bias": median,
+        "sigma68": width,
+        "rms": float(np.sqrt(np.mean(residual**2))),
+        "tail_fraction": float(np.mean(np.abs(residual - median) > 3 * width)),
+    }
+
+
 def normalised_mse(predicted: Array, true: Array, scale: float) -> float:
     """Return the mean squared error over events and components in units of `scale` squared."""
     return float(np.mean((predicted - true) ** 2)) / scale**2
@@ -37,11 +51,30 @@ def delta_phi(predicted: Array, true: Array) -> Array:
     Array
         Radians, positive when `predicted` is counter-clockwise of `true`, shape (N,).
     """
-    parallel = (predicted * true).sum(axis=-1)
-    perpendicular = predicted[:, 1] * true[:, 0] - predicted[:, 0] * true[:, 1]
+    parallel, perpendicular = parallel_perpendicular(predicted, true)
     # atan2(-0.0, negative) is -pi; adding zero turns -0.0 into 0.0.
     angle: Array = np.arctan2(perpendicular + 0.0, parallel)
     return angle
+
+
+def parallel_perpendicular(predicted: Array, true: Array) -> tuple[Array, Array]:
+    """Return the components of `predicted` along and across `true`.
+
+    Parameters
+    ----------
+    predicted, true
+        Two-vectors p and t, shape (N, 2); |t| above 0.
+
+    Returns
+    -------
+    tuple of Array
+        u_par = p·t / |t| and u_perp = (p_y t_x - p_x t_y) / |t|, both signed, shape (N,); u_perp
+        is positive when p is counter-clockwise of t.
+    """
+    length = np.hypot(*true.T)
+    parallel = (predicted * true).sum(axis=-1) / length
+    perpendicular = (predicted[:, 1] * true[:, 0] - predicted[:, 0] * true[:, 1]) / length
+    return parallel, perpendicular
 
 
 def fit_one_parameter(visible: Array, met: Array) -> float:

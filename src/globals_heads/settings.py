@@ -275,6 +275,11 @@ class Settings(Grid, ObjectTypesSettings):
         """The axes alone."""
         return Grid.model_validate(self.model_dump(include=set(Grid.model_fields)))
 
+    @property
+    def globals_network(self) -> "RunSettings":
+        """The network that is trained on the globals alone, as a yardstick."""
+        return self.run_settings(RunKey(latent_space="none", globals_beta=1, seed=0))
+
     def run_settings(self, key: "RunKey") -> "RunSettings":
         """Return all that decides the outcome of the run `key`, besides its data."""
         bottleneck = getattr(self.bottleneck, key.latent_space, None)

@@ -1,11 +1,11 @@
 """Evaluation and yardsticks: planted predictions give the numbers that they must."""
 
 import csv
-import dataclasses
 import math
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from samples import OBJECT_TYPES, pack_random, random_events
 
@@ -16,12 +16,12 @@ from globals_heads.learn.checkpoint import load_model
 from globals_heads.learn.evaluation import (
     Predictions,
     evaluate,
-    globals_metrics,
     predict,
-    rec_tokens,
-    token_metrics,
+    reconstructed_sum,
+    token_errors,
 )
-from globals_heads.learn.training import train
+from globals_heads.learn.model import TokenAutoencoder
+from globals_heads.learn.training import fit, train
 from globals_heads.learn.yardsticks import measure_yardsticks, visible_sum
 from globals_heads.metrics import ridge_probe
 from globals_heads.packing import open_packed, pack
@@ -46,100 +46,14 @@ def met(packed):
     return packed.info.met_components(packed.test.globals)
 
 
-def test_a_perfect_prediction_has_no_error(packed):
-    measured = values(globals_metrics("head", met(packed), met(packed), packed.info))
-    assert set(measured.values()) == {0.0}
-    assert set(measured) == {
-        "rec_globals",
-        "met_component_rms",
-        "met_dphi_sigma68",
-        "met_dphi_rms",
-    }
-
-
-def test_units_of_the_globals_error(packed):
-    """A miss of 3 GeV in x alone: RMS 3 / sqrt 2 GeV; NMSE is its square over the scale's."""
-    measured = values(
-        globals_metrics("head", met(packed) + np.array([3, 0]), met(packed), packed.info)
-    )
-    assert measured["met_component_rms"] == pytest.approx(3 / math.sqrt(2))
-    assert measured["rec_globals"] == pytest.approx(4.5 / packed.info.met_scale_gev**2)
-
-
-def test_a_rotation_shows_in_dphi_as_what_it_is(packed):
-    for degrees in (30, -30, 180):
-        angle = math.radians(degrees)
-        rotation = np.array(
-            [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-        )
-        turned = met(packed) @ rotation.T
-        measured = values(globals_metrics("head", turned, met(packed), packed.info))
-        assert measured["met_dphi_rms"] == pytest.approx(abs(angle))
-        assert measured["met_dphi_sigma68"] == pytest.approx(0, abs=1e-9)
-
-
-def test_dphi_keeps_its_sign(packed):
-    """Half turned to the left and half to the right: the spread is the angle, not zero."""
-    truth = np.tile([100.0, 0.0], (60, 1))
-    side = np.where(np.arange(60) % 2, 1, -1)
-    turned = 100 * np.column_stack([np.cos(0.5 * side), np.sin(0.5 * side)])
-    measured = values(globals_metrics("head", turned, truth, packed.info))
-    assert measured["met_dphi_sigma68"] == pytest.approx(0.5)
-
-
-def test_dphi_looks_at_hard_met_alone(packed):
-    soft = np.hypot(*met(packed).T) <= 50
-    predicted = np.where(soft[:, None], -met(packed), met(packed))
-    measured = values(globals_metrics("head", predicted, met(packed), packed.info))
-    assert soft.any()
-    assert measured["met_dphi_rms"] == 0
-
-
-@pytest.mark.parametrize("features", ["log", "raw"])
-def test_token_residuals_are_reconstructed_minus_true(tmp_path, features):
-    """Every second object is moved by a known amount in pT, eta and across the jump of phi."""
-    data = pack_random(tmp_path / "packed.h5", PackSettings(features=features))
-    true = data.info.objects(data.test.features)
-    moved = true.copy()
-    odd = np.arange(len(true)) % 2 == 1
-    moved[odd] *= [1, 1.2, 1, 1]
-    moved[odd] += [4, 0, 0.5, 2 * np.pi - 0.1]
-    columns = moved
-    if features == "log":
-        e, pt, eta, phi = moved.T
-        columns = np.column_stack([np.log(e), np.log(pt), eta, np.cos(phi), np.sin(phi)])
-    test = Predictions(
-        data.info.features.normalise(columns), np.zeros((60, 2)), np.zeros((60, 1)), 0.0, None
-    )
-    measured = {row.group: row.value for row in token_metrics(data, test)}
-    # Half of the residuals are 0 and half are d: the 16 % and 84 % quantiles are 0 and d.
-    assert measured["energy"] == pytest.approx(2, rel=1e-3)
-    assert measured["pt_relative"] == pytest.approx(0.1, rel=1e-3)
-    assert measured["eta"] == pytest.approx(0.25, rel=1e-3)
-    assert measured["phi"] == pytest.approx(0.05, rel=1e-3)
-    if features == "raw":  # the jump of phi is no error of 2 pi for the loss either
-        scale = np.array(data.info.features.scale)
-        residual = np.where(odd[:, None], moved - true, 0) / scale
-        residual[:, 3] = np.where(odd, -0.1, 0) / scale[3]
-        assert rec_tokens(data, test) == pytest.approx(np.mean(residual**2), rel=1e-4)
-
-
-def test_phi_residuals_take_the_short_way_round(packed):
-    """All objects lie at phi = 3.1 and half of them are reconstructed at -3.1."""
-    features = packed.test.features.copy()
-    phi = np.where(np.arange(len(features)) % 2, -3.1, 3.1)
-    scale, mean = np.array(packed.info.features.scale), np.array(packed.info.features.mean)
-    columns = [np.full(len(phi), 3.1), phi]
-    true, made = (
-        np.column_stack(
-            [features[:, :3], (np.stack([np.cos(x), np.sin(x)], -1) - mean[3:]) / scale[3:]]
-        )
-        for x in columns
-    )
-    data = dataclasses.replace(packed, test=dataclasses.replace(packed.test, features=true))
-    test = Predictions(made, np.zeros((60, 2)), np.zeros((60, 1)), 0.0, None)
-    measured = {row.group: row.value for row in token_metrics(data, test)}
-    assert measured["phi"] == pytest.approx((2 * np.pi - 6.2) / 2)
+def test_token_errors_take_angles_the_short_way_round(tmp_path):
+    """The jump of phi is no error of 2 pi, neither in the loss nor in the facts."""
+    data = pack_random(tmp_path / "packed.h5", PackSettings(features="raw"))
+    columns = data.info.features.invert(data.test.features)
+    columns[:, 3] += 2 * np.pi - 0.1
+    test = Predictions(data.info.features.normalise(columns), None, None, 0.0, None)
+    expected = (0.1 / data.info.features.scale[3]) ** 2 / 4
+    assert_allclose(token_errors(test, data), expected, rtol=1e-4)
 
 
 def test_the_probe_is_fitted_on_the_training_split(packed, tmp_path):
@@ -179,7 +93,8 @@ def test_predictions_do_not_depend_on_the_batches(packed, tmp_path, monkeypatch)
     assert_allclose(whole.features, parts.features, atol=1e-5)
     assert_allclose(whole.pooled, parts.pooled, atol=1e-5)
     assert whole.commit == pytest.approx(parts.commit, rel=1e-4)
-    assert whole.code_counts.sum() == parts.code_counts.sum() == len(packed.test.features)
+    assert (whole.codes == parts.codes).all()
+    assert len(whole.codes) == len(packed.test.features)
 
 
 @pytest.mark.parametrize("latent_space", ["none", "linear", "vq", "residual_vq", "fsq"])
@@ -230,7 +145,13 @@ def test_yardsticks_of_a_planted_relation(tmp_path):
     splits = dict.fromkeys(("train", "val", "test"), planted(0.5))
     pack(splits, OBJECT_TYPES, PackSettings(), "planted", tmp_path / "packed.h5")
     data = open_packed(tmp_path / "packed.h5")
-    measure_yardsticks(data, tmp_path / "yardsticks.csv")
+    measure_yardsticks(
+        data,
+        Settings(epochs=1).globals_network,
+        tmp_path / "yardsticks.csv",
+        tmp_path / "errors.npz",
+        threads=1,
+    )
     measured = read(tmp_path / "yardsticks.csv")
     assert measured["fitted_a", "linear_fit"] == pytest.approx(0.5, rel=1e-4)
     assert measured["rec_globals", "linear_fit"] == pytest.approx(0, abs=1e-6)
@@ -239,4 +160,50 @@ def test_yardsticks_of_a_planted_relation(tmp_path):
     truth = met(data)
     expected = np.mean(truth**2) / data.info.met_scale_gev**2
     assert measured["rec_globals", "minus_sum_pt"] == pytest.approx(expected, rel=1e-4)
+    errors = np.load(tmp_path / "errors.npz")
+    for name in ("training_mean", "minus_sum_pt", "linear_fit", "globals_network"):
+        assert errors[f"{name}_error"].mean() == pytest.approx(
+            measured["rec_globals", name], abs=1e-6
+        )
     assert_allclose(-0.5 * visible_sum(data.test, data.info), truth, atol=1e-2)
+
+
+def test_the_globals_network_learns_the_globals_and_no_tokens(packed):
+    """Its loss is the globals error alone, so its decoder keeps its first weights."""
+    settings = Settings(epochs=2).globals_network
+    torch.manual_seed(settings.seed)
+    start = TokenAutoencoder(settings, packed.info).state_dict()
+    model, history, _ = fit(settings, packed, threads=1, tokens_weight=0.0)
+    assert history["train"][0]["loss"] == history["train"][0]["rec_globals"]
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, start[name]) == name.startswith("decoder"), name
+
+
+def test_errors_per_event_add_up_to_the_facts(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    evaluate(packed, folder, threads=1)
+    measured, errors = read(folder.metrics("test")), np.load(folder.event_errors)
+    tokens = errors["sse_tokens"].sum() / errors["num_tokens"].sum()
+    assert tokens == pytest.approx(measured["rec_tokens", "all"])
+    for source in ("head", "probe", "survived"):
+        assert errors[f"{source}_error"].shape == (60,)
+        assert errors[f"{source}_error"].mean() == pytest.approx(measured["rec_globals", source])
+    assert (errors["num_tokens"] == np.diff(packed.test.offsets)).all()
+    before = folder.event_errors.read_bytes()
+    evaluate(packed, folder, threads=1)
+    assert folder.event_errors.read_bytes() == before
+
+
+def test_what_survives_is_a_fit_on_the_reconstructed_objects(tmp_path):
+    """A perfect autoencoder keeps the planted relation; one that turns all objects loses it."""
+    splits = dict.fromkeys(("train", "val", "test"), planted(0.5))
+    pack(splits, OBJECT_TYPES, PackSettings(), "planted", tmp_path / "packed.h5")
+    data = open_packed(tmp_path / "packed.h5")
+    perfect = Predictions(data.test.features, None, None, 0.0, None)
+    visible = reconstructed_sum(perfect, data.test, data.info)
+    assert_allclose(-0.5 * visible, met(data), atol=1e-2)
+    columns = data.info.features.invert(data.test.features)
+    columns[:, 3:] *= -1  # phi + pi
+    turned = perfect._replace(features=data.info.features.normalise(columns))
+    assert_allclose(reconstructed_sum(turned, data.test, data.info), -visible, atol=1e-2)

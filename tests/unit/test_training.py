@@ -19,7 +19,7 @@ from globals_heads.learn.training import (
     choose_device,
     evaluate_epoch,
     learning_rate,
-    mean_square,
+    square,
     train,
 )
 from globals_heads.settings import BottleneckSettings, RunKey, Settings, TrainSettings, VqSettings
@@ -145,7 +145,7 @@ def test_angles_differ_the_short_way_round():
     period = torch.tensor([math.inf, 2 * math.pi])
     difference = torch.tensor([[6.2, 6.2]], requires_grad=True)
     short = 2 * math.pi - 6.2
-    value = mean_square(difference, period)
+    value = square(difference, period).mean()
     assert value.item() == pytest.approx((6.2**2 + short**2) / 2, rel=1e-6)
     torch.autograd.backward(value)
     # The gradient drives the second column up, across the jump.

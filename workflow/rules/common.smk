@@ -116,10 +116,8 @@ def run_files(pattern=None):
 
 def comparison_figures():
     """Return all figures that compare runs."""
-    names = [f"heatmap_{metric}" for metric in HEATMAPS] + [
-        "learning_curves",
-        "tradeoff",
-    ]
+    names = ["learning_curves", "tradeoff", "chain", "met", "residuals"]
+    names += [f"heatmap_{metric}" for metric in HEATMAPS]
     return [
         f"results/figures/{name}.{kind}"
         for name in names
@@ -142,6 +140,7 @@ RUN_FILES = [
     "facts/metrics_train.csv",
     "facts/metrics_val.csv",
     "facts/metrics_test.csv",
+    "facts/events_test.npz",
     "figures/curves.svg",
     "figures/curves.png",
     "figures/curves.csv",

@@ -64,12 +64,15 @@ rule yardsticks:
     input:
         data="results/data/{dataset}/packed.h5",
     output:
-        "results/data/{dataset}/yardsticks.csv",
+        facts="results/data/{dataset}/yardsticks.csv",
+        errors="results/data/{dataset}/events_test.npz",
     log:
         "results/logs/yardsticks/{dataset}.log",
     conda:
         "../../envs/learn.yaml"
     params:
+        settings=STUDY.globals_network.model_dump_json(),
         code=provenance.code_digest("learn.yardsticks"),
     shell:
-        "python -m globals_heads yardsticks {output} --data {input.data} > {log} 2>&1"
+        "python -m globals_heads yardsticks {output.facts} --errors {output.errors}"
+        " --data {input.data} --settings {params.settings:q} --threads {threads} > {log} 2>&1"

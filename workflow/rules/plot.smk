@@ -106,3 +106,78 @@ rule plot_tradeoff:
     shell:
         "python -m globals_heads plot-tradeoff {output.svg} --summary {input.summary}"
         " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule plot_chain:
+    input:
+        summary="results/summary.csv",
+    output:
+        "results/figures/chain.csv",
+        svg=report(
+            "results/figures/chain.svg",
+            caption="../report/chain.rst",
+            category="Comparison",
+            labels={"figure": "chain of yardsticks", "metric": "met_component_rms"},
+        ),
+        png="results/figures/chain.png",
+    log:
+        "results/logs/plot_chain.log",
+    conda:
+        "../../envs/compare.yaml"
+    params:
+        grid=GRID,
+        settings=STUDY.plot.model_dump_json(),
+        code=provenance.code_digest("compare.physics_figures"),
+    shell:
+        "python -m globals_heads plot-chain {output.svg} --summary {input.summary}"
+        " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule plot_met:
+    input:
+        run_files("facts/metrics_test.csv"),
+    output:
+        "results/figures/met.csv",
+        svg=report(
+            "results/figures/met.svg",
+            caption="../report/met.rst",
+            category="Comparison",
+            labels={"figure": "MET", "metric": "response, resolution"},
+        ),
+        png="results/figures/met.png",
+    log:
+        "results/logs/plot_met.log",
+    conda:
+        "../../envs/compare.yaml"
+    params:
+        grid=GRID,
+        settings=STUDY.plot.model_dump_json(),
+        code=provenance.code_digest("compare.physics_figures"),
+    shell:
+        "python -m globals_heads plot-met {output.svg} --runs results/runs"
+        " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule plot_residuals:
+    input:
+        run_files("facts/metrics_test.csv"),
+    output:
+        "results/figures/residuals.csv",
+        svg=report(
+            "results/figures/residuals.svg",
+            caption="../report/residuals.rst",
+            category="Comparison",
+            labels={"figure": "residuals", "metric": "token_sigma68"},
+        ),
+        png="results/figures/residuals.png",
+    log:
+        "results/logs/plot_residuals.log",
+    conda:
+        "../../envs/compare.yaml"
+    params:
+        grid=GRID,
+        settings=STUDY.plot.model_dump_json(),
+        code=provenance.code_digest("compare.physics_figures"),
+    shell:
+        "python -m globals_heads plot-residuals {output.svg} --runs results/runs"
+        " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"

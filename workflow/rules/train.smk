@@ -45,7 +45,8 @@ rule evaluate:
         model="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
         data=PACKED,
     output:
-        "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
+        facts="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
+        errors="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/events_test.npz",
     log:
         "results/logs/evaluate/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:

@@ -79,6 +79,33 @@ def save(figure: Figure, numbers: pd.DataFrame, output: Path, settings: PlotSett
     plt.close(figure)
 
 
+def marker_of(grid: Grid, globals_beta: str) -> str:
+    """Return the marker of a weight, the same in every figure."""
+    names = [format_beta(beta) for beta in grid.globals_beta]
+    return MARKERS[names.index(globals_beta) % len(MARKERS)]
+
+
+def cell_legend(figure: Figure, grid: Grid) -> None:
+    """Name the colour of each latent space and the marker of each weight below the figure."""
+    spaces = [
+        Line2D([], [], marker="o", ls="", color=COLORS[space], label=space)
+        for space in grid.latent_space
+    ]
+    weights = [
+        Line2D(
+            [],
+            [],
+            marker=marker_of(grid, b),
+            ls="",
+            color="black",
+            label=f"globals_beta {float(b):g}",
+        )
+        for b in map(format_beta, grid.globals_beta)
+    ]
+    handles = [*spaces, *weights]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+
+
 def plot_heatmap(
     grid: Grid, summary: Path, metric: str, output: Path, settings: PlotSettings
 ) -> None:
@@ -216,7 +243,6 @@ def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSetting
         "probe_rec_globals": "ridge probe on the frozen pooled latents",
     }
     figure, panels = plt.subplots(1, 2, figsize=(10, 4.4), sharex=True, sharey=True)
-    markers = {format_beta(b): MARKERS[i % len(MARKERS)] for i, b in enumerate(grid.globals_beta)}
     for axes, (column, title) in zip(panels, panels_by_column.items(), strict=True):
         for _, run in finished.iterrows():
             color = COLORS[run["latent_space"]]
@@ -224,7 +250,7 @@ def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSetting
             axes.plot(
                 run["rec_tokens"],
                 run[column],
-                markers[run["globals_beta"]],
+                marker_of(grid, run["globals_beta"]),
                 color=color,
                 markerfacecolor="none" if untrained else color,
                 alpha=0.85,
@@ -233,14 +259,7 @@ def plot_tradeoff(grid: Grid, summary: Path, output: Path, settings: PlotSetting
         axes.set(xscale="log", xlabel="rec_tokens, test split (MSE of normalised features)")
         axes.set_title(title)
     panels[0].set_ylabel("globals error, test split (NMSE of MET components)")
-    handles = [
-        *(Line2D([], [], marker="o", ls="", color=COLORS[c], label=c) for c in grid.latent_space),
-        *(
-            Line2D([], [], marker=m, ls="", color="black", label=f"globals_beta {float(b):g}")
-            for b, m in markers.items()
-        ),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    cell_legend(figure, grid)
     lost = table[table["status"] != "ok"]
     if len(lost):
         named = "\n".join((lost["run"] + " " + lost["status"]).head(4))

@@ -18,8 +18,10 @@ TEST_COLUMNS = {
     "rec_tokens": ("rec_tokens", "all"),
     "rec_globals": ("rec_globals", "head"),
     "probe_rec_globals": ("rec_globals", "probe"),
+    "survived_rec_globals": ("rec_globals", "survived"),
     "met_component_rms_gev": ("met_component_rms", "head"),
     "probe_met_component_rms_gev": ("met_component_rms", "probe"),
+    "survived_met_component_rms_gev": ("met_component_rms", "survived"),
     "met_dphi_sigma68_rad": ("met_dphi_sigma68", "head"),
     "probe_met_dphi_sigma68_rad": ("met_dphi_sigma68", "probe"),
     "energy_sigma68_gev": ("token_sigma68", "energy"),
@@ -27,6 +29,8 @@ TEST_COLUMNS = {
     "pt_relative_sigma68": ("token_sigma68", "pt_relative"),
     "eta_sigma68": ("token_sigma68", "eta"),
     "phi_sigma68_rad": ("token_sigma68", "phi"),
+    "token_dr_median": ("token_dr_median", "all"),
+    "ht_sigma68_gev": ("event_sigma68", "ht"),
     "commit": ("commit", "all"),
     "perplexity": ("perplexity", "all"),
     "active_codes": ("active_codes", "all"),
@@ -36,7 +40,7 @@ TEST_COLUMNS = {
 # The same for the yardsticks, which are equal in every row.
 YARDSTICK_COLUMNS = {
     f"{name}_{column}": (metric, name)
-    for name in ("linear_fit", "minus_sum_pt", "training_mean")
+    for name in ("globals_network", "linear_fit", "minus_sum_pt", "training_mean")
     for column, metric in (
         ("rec_globals", "rec_globals"),
         ("met_component_rms_gev", "met_component_rms"),

@@ -9,24 +9,26 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from globals_heads import codebook, metrics
-from globals_heads.facts import Metric, RunFolder, write_metrics
+from globals_heads import codebook
+from globals_heads.facts import Metric, RunFolder, write_arrays, write_metrics
 from globals_heads.files import UserError
-from globals_heads.geometry import Array, wrap_angle
+from globals_heads.geometry import Array, event_sum, vector_sum
 from globals_heads.learn.checkpoint import load_model
 from globals_heads.learn.model import TokenAutoencoder
 from globals_heads.learn.training import (
     EVENTS_PER_EVALUATION_BATCH,
     batches,
     code_counts,
-    mean_square,
     normalised_period,
+    square,
 )
+from globals_heads.metrics import fit_one_parameter, ridge_probe
 from globals_heads.packing import DataInfo, PackedData, PackedSplit
+from globals_heads.physics import closure_metrics, met_metrics, token_metrics
 
-# Below this MET its direction is noise.
-MIN_MET_FOR_ANGLE_GEV = 50.0
+CPU = torch.device("cpu")
 
 
 class Predictions(NamedTuple):
@@ -42,15 +44,15 @@ class Predictions(NamedTuple):
         Pooled latents, shape (N, D).
     commit
         Commitment loss, not weighted; NaN where there is none.
-    code_counts
-        Uses of each code, shape (Q, K); None in continuous latent spaces.
+    codes
+        Code of each token in each quantiser, shape (n, Q); None in continuous latent spaces.
     """
 
     features: Array
     globals: Array
     pooled: Array
     commit: float
-    code_counts: np.ndarray[tuple[int, int], np.dtype[np.int64]] | None
+    codes: NDArray[np.int64] | None
 
 
 def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
@@ -67,32 +69,53 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
     """
     torch.set_num_threads(threads)
     trained = load_model(folder.model)
-    if trained.info != data.info:  # the same shapes, but other units: nothing else would notice
+    info = data.info
+    if trained.info != info:  # the same shapes, but other units: nothing else would notice
         raise UserError(
             f"{folder.model} was trained on other packed data than these (another normalisation); "
             "give the file that its run was trained on, or train it again."
         )
-    predictions = {
-        split: predict(trained.model, getattr(data, split)) for split in ("train", "val", "test")
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    predictions = {name: predict(trained.model, split) for name, split in splits.items()}
+    met = {name: info.met_components(split.globals) for name, split in splits.items()}
+    visible = {
+        name: reconstructed_sum(made, splits[name], info) for name, made in predictions.items()
     }
-    truth = {split: data.info.met_components(getattr(data, split).globals) for split in predictions}
     test = predictions["test"]
-    probe = metrics.ridge_probe(
-        (predictions["train"].pooled, truth["train"]),
-        (predictions["val"].pooled, truth["val"]),
-        test.pooled,
-    )
-    head = trained.info.met_components(test.globals)
-    values = [
+    by_source = {
+        "head": info.met_components(test.globals),
+        "probe": ridge_probe(
+            (predictions["train"].pooled, met["train"]),
+            (predictions["val"].pooled, met["val"]),
+            test.pooled,
+        ),
+        "survived": -fit_one_parameter(visible["train"], met["train"]) * visible["test"],
+    }
+    tokens = token_errors(test, data)
+    true, made = info.objects(data.test.features), info.objects(test.features)
+    rows = [
         Metric("val", "best_epoch", "all", float(trained.best_epoch), "epoch"),
-        Metric("test", "rec_tokens", "all", rec_tokens(data, test), "1"),
-        *globals_metrics("head", head, truth["test"], data.info),
-        *globals_metrics("probe", probe, truth["test"], data.info),
-        *token_metrics(data, test),
-        *codebook_metrics(test),
+        Metric("test", "rec_tokens", "all", float(tokens.mean()), "1"),
+        *(
+            row
+            for source, predicted in by_source.items()
+            for row in met_metrics(source, predicted, met["test"], info.met_scale_gev)
+        ),
+        *token_metrics(made, true, data.test.types, info.object_types),
+        *closure_metrics(made, true, data.test.types, info.object_types, data.test.offsets),
+        *codebook_metrics(test, trained.model.bottleneck.codebook_size, data),
         Metric("test", "num_parameters", "all", float(num_parameters(trained.model)), "1"),
     ]
-    write_metrics(folder.metrics("test"), trained.settings.key, values)
+    write_metrics(folder.metrics("test"), trained.settings.key, rows)
+    write_arrays(
+        folder.event_errors,
+        sse_tokens=event_sum(tokens, data.test.offsets),
+        num_tokens=np.diff(data.test.offsets).astype(float),
+        **{
+            f"{source}_error": event_errors(predicted, met["test"], info.met_scale_gev)
+            for source, predicted in by_source.items()
+        },
+    )
 
 
 @torch.inference_mode()
@@ -100,7 +123,7 @@ def predict(model: TokenAutoencoder, split: PackedSplit) -> Predictions:
     """Return what `model` makes of `split`, on the CPU."""
     made = []
     commit = 0.0
-    for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, torch.device("cpu")):
+    for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, CPU):
         made.append(model(batch))
         # A mean over tokens, so batches count by their tokens.
         commit += math.nan if made[-1].commit is None else float(made[-1].commit) * len(batch.types)
@@ -109,80 +132,55 @@ def predict(model: TokenAutoencoder, split: PackedSplit) -> Predictions:
         torch.cat([getattr(part, name) for part in made]).double().numpy()
         for name in ("features", "globals", "pooled")
     )
-    counts = code_counts(torch.cat(codes), model.bottleneck.codebook_size) if codes else None
-    return Predictions(features, globals_, pooled, commit / max(len(features), 1), counts)
+    return Predictions(
+        features,
+        globals_,
+        pooled,
+        commit / max(len(features), 1),
+        torch.cat(codes).numpy() if codes else None,
+    )
 
 
-def rec_tokens(data: PackedData, test: Predictions) -> float:
-    """Return the mean squared error of the normalised features over real objects."""
+def token_errors(test: Predictions, data: PackedData) -> Array:
+    """Return the mean squared error over the normalised features of each object, shape (n,)."""
     difference = torch.from_numpy(test.features - data.test.features)
-    period = normalised_period(data.info.features, torch.device("cpu"))
-    return float(mean_square(difference, period))
+    errors: Array = square(difference, normalised_period(data.info.features, CPU)).mean(1).numpy()
+    return errors
 
 
-def globals_metrics(group: str, predicted: Array, true: Array, info: DataInfo) -> list[Metric]:
-    """Return the errors of a prediction of the MET components.
-
-    Parameters
-    ----------
-    group
-        Who predicts: head (trained), probe (ridge on the frozen pooled latents) or a yardstick.
-    predicted, true
-        MET components in GeV, shape (N, 2).
-    info
-        The data's scale.
-    """
-    values = [
-        Metric(
-            "test",
-            "rec_globals",
-            group,
-            metrics.normalised_mse(predicted, true, info.met_scale_gev),
-            "1",
-        ),
-        Metric("test", "met_component_rms", group, metrics.component_rms(predicted, true), "GeV"),
-    ]
-    hard = np.hypot(*true.T) > MIN_MET_FOR_ANGLE_GEV
-    if hard.any():
-        dphi = metrics.delta_phi(predicted[hard], true[hard])
-        values += [
-            Metric("test", "met_dphi_sigma68", group, metrics.sigma68(dphi), "rad"),
-            Metric("test", "met_dphi_rms", group, float(np.sqrt(np.mean(dphi**2))), "rad"),
-        ]
-    return values
+def reconstructed_sum(made: Predictions, split: PackedSplit, info: DataInfo) -> Array:
+    """Return the transverse vector sum of each event's reconstructed objects in GeV, (N, 2)."""
+    objects = info.objects(made.features)
+    return vector_sum(objects[:, 1], objects[:, 3], split.offsets)
 
 
-def token_metrics(data: PackedData, test: Predictions) -> list[Metric]:
-    """Return sigma68 of each object quantity's residual, reconstructed minus true."""
-    true = data.info.objects(data.test.features)
-    if len(true) == 0:
+def event_errors(predicted: Array, true: Array, scale_gev: float) -> Array:
+    """Return each event's part of the normalised globals error, shape (N,); their mean is it."""
+    errors: Array = ((predicted - true) ** 2).mean(axis=1) / scale_gev**2
+    return errors
+
+
+def codebook_metrics(test: Predictions, codebook_size: int, data: PackedData) -> list[Metric]:
+    """Return how a codebook is used, also by object type; nothing for continuous spaces."""
+    if test.codes is None:
         return []
-    residual = data.info.objects(test.features) - true
-    groups = {
-        "energy": (residual[:, 0], "GeV"),
-        "pt": (residual[:, 1], "GeV"),
-        "pt_relative": (residual[:, 1] / true[:, 1], "1"),
-        "eta": (residual[:, 2], "1"),
-        "phi": (wrap_angle(residual[:, 3]), "rad"),
-    }
-    return [
-        Metric("test", "token_sigma68", group, metrics.sigma68(values), unit)
-        for group, (values, unit) in groups.items()
-    ]
-
-
-def codebook_metrics(test: Predictions) -> list[Metric]:
-    """Return how a codebook is used; nothing for continuous latent spaces."""
-    if test.code_counts is None:
-        return []
-    perplexity = codebook.perplexity(test.code_counts)
-    bits = len(test.code_counts) * math.log2(perplexity)
-    values = [
+    counts = code_counts(test.codes, codebook_size)
+    perplexity, active = codebook.perplexity(counts), codebook.active_codes(counts)
+    rows = [
         Metric("test", "perplexity", "all", perplexity, "1"),
-        Metric("test", "active_codes", "all", codebook.active_codes(test.code_counts), "1"),
-        Metric("test", "bits_per_token", "all", bits, "bit"),
+        Metric("test", "active_codes", "all", active, "1"),
+        Metric("test", "utilisation", "all", active / codebook_size, "1"),
+        Metric("test", "bits_per_token", "all", len(counts) * math.log2(perplexity), "bit"),
     ]
-    return [Metric("test", "commit", "all", test.commit, "1"), *values]
+    if not math.isnan(test.commit):
+        # The squared distance of latents from their codes is the quantisation error, too.
+        rows.append(Metric("test", "commit", "all", test.commit, "1"))
+    for code, name in enumerate(data.info.object_types, start=1):
+        chosen = data.test.types == code
+        if chosen.any():
+            by_type = code_counts(test.codes[chosen], codebook_size)
+            rows.append(Metric("test", "perplexity", name, codebook.perplexity(by_type), "1"))
+    return rows
 
 
 def num_parameters(model: TokenAutoencoder) -> int:

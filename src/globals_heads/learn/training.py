@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -32,9 +33,6 @@ EVENTS_PER_EVALUATION_BATCH = 1024
 def train(settings: RunSettings, data: PackedData, folder: RunFolder, threads: int) -> None:
     """Train one run and write its model.pt and facts.
 
-    A loss that is not finite ends the run at once; its facts then end with that epoch, and
-    model.pt holds the best epoch before it.
-
     Parameters
     ----------
     settings
@@ -46,6 +44,32 @@ def train(settings: RunSettings, data: PackedData, folder: RunFolder, threads: i
     threads
         CPU threads; on one machine the same number gives the same weights, bit for bit.
     """
+    model, history, best_epoch = fit(settings, data, threads)
+    for split, epochs in history.items():
+        write_epochs(folder.metrics(split), settings.key, epochs)
+    save_model(folder.model, model, settings, data.info, best_epoch)
+
+
+def fit(
+    settings: RunSettings, data: PackedData, threads: int, tokens_weight: float = 1.0
+) -> tuple[TokenAutoencoder, dict[str, list[dict[str, float]]], int]:
+    """Train a model and return it as it was in its best epoch.
+
+    A loss that is not finite ends the training at once; the facts then end with that epoch.
+
+    Parameters
+    ----------
+    settings, data, threads
+        As in `train`.
+    tokens_weight
+        Weight of rec_tokens in the loss; 0 trains a network for the globals alone.
+
+    Returns
+    -------
+    tuple
+        The model; the facts of each epoch for the splits train and val; and the epoch of the
+        lowest validation loss, 0 if none was finite.
+    """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.manual_seed(settings.seed)
@@ -56,7 +80,7 @@ def train(settings: RunSettings, data: PackedData, folder: RunFolder, threads: i
     num_steps = math.ceil(data.train.num_events / settings.train.batch_size)
     tokens_per_batch = len(data.train.features) / num_steps
     model = TokenAutoencoder(settings, data.info, tokens_per_batch).to(device)
-    loss = Loss(settings, data, model, device)
+    loss = Loss(settings, data, model, device, tokens_weight)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.train.learning_rate, fused=True)
 
     best_epoch, best_loss, best_weights = 0, math.inf, copy.deepcopy(model.state_dict())
@@ -92,10 +116,8 @@ def train(settings: RunSettings, data: PackedData, folder: RunFolder, threads: i
                 best_epoch, best_loss = epoch, val_facts["loss"]
                 best_weights = copy.deepcopy(model.state_dict())
 
-    for split, epochs in history.items():
-        write_epochs(folder.metrics(split), settings.key, epochs)
     model.load_state_dict(best_weights)
-    save_model(folder.model, model, settings, data.info, best_epoch)
+    return model, history, best_epoch
 
 
 def train_epoch(
@@ -179,6 +201,8 @@ class Loss:
         The model: what its bottleneck adds.
     device
         Where tensors live.
+    tokens_weight
+        Weight of rec_tokens.
     """
 
     def __init__(
@@ -187,8 +211,10 @@ class Loss:
         data: PackedData,
         model: TokenAutoencoder,
         device: torch.device,
+        tokens_weight: float = 1.0,
     ) -> None:
         self.device = device
+        self.tokens_weight = tokens_weight
         self.globals_beta = settings.globals_beta
         self.commitment_weight = model.bottleneck.commitment_weight
         self.codebook_size = model.bottleneck.codebook_size
@@ -197,15 +223,15 @@ class Loss:
 
     def __call__(self, batch: Batch, reconstruction: Reconstruction, sums: Sums) -> Tensor:
         """Return the total loss of a batch and add its components to `sums`."""
-        rec_tokens = mean_square(reconstruction.features - batch.features, self.feature_period)
-        rec_globals = mean_square(reconstruction.globals - batch.globals, self.globals_period)
+        rec_tokens = mean(square(reconstruction.features - batch.features, self.feature_period))
+        rec_globals = mean(square(reconstruction.globals - batch.globals, self.globals_period))
         num_tokens, num_events = len(batch.features), len(batch.globals)
         sums.tokens = sums.tokens + rec_tokens.detach() * num_tokens
         sums.globals = sums.globals + rec_globals.detach() * num_events
         sums.num_tokens += num_tokens
         sums.num_events += num_events
 
-        total = rec_tokens + self.globals_beta * rec_globals
+        total = self.tokens_weight * rec_tokens + self.globals_beta * rec_globals
         if self.commitment_weight and reconstruction.commit is not None:
             sums.commit = sums.commit + reconstruction.commit.detach() * num_tokens
             total = total + self.commitment_weight * reconstruction.commit
@@ -219,23 +245,23 @@ class Loss:
             "rec_tokens": float(sums.tokens) / sums.num_tokens,
             "rec_globals": float(sums.globals) / sums.num_events,
         }
-        total = facts["rec_tokens"] + self.globals_beta * facts["rec_globals"]
+        total = self.tokens_weight * facts["rec_tokens"]
+        total += self.globals_beta * facts["rec_globals"]
         if self.commitment_weight:
             facts["commit"] = float(sums.commit) / sums.num_tokens
             total += self.commitment_weight * facts["commit"]
         if sums.codes and math.isfinite(total):  # codes of latents that are no numbers are none
-            counts = code_counts(torch.cat(sums.codes), self.codebook_size)
+            counts = code_counts(torch.cat(sums.codes).cpu().numpy(), self.codebook_size)
             facts["perplexity"] = codebook.perplexity(counts)
             facts["active_codes"] = codebook.active_codes(counts)
         return facts | {"loss": total}
 
 
 def code_counts(
-    codes: Tensor, codebook_size: int
+    codes: NDArray[np.int64], codebook_size: int
 ) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """Return how often each code occurs, shape (Q, K), from codes of shape (n, Q)."""
-    columns = codes.cpu().numpy().T
-    return np.stack([np.bincount(column, minlength=codebook_size) for column in columns])
+    return np.stack([np.bincount(column, minlength=codebook_size) for column in codes.T])
 
 
 def normalised_period(columns: Normalisation, device: torch.device) -> Tensor | None:
@@ -249,12 +275,17 @@ def normalised_period(columns: Normalisation, device: torch.device) -> Tensor | 
     return torch.tensor(period, device=device)
 
 
-def mean_square(difference: Tensor, period: Tensor | None) -> Tensor:
-    """Return the mean square of `difference` (..., C), for angles taken the short way round."""
+def square(difference: Tensor, period: Tensor | None) -> Tensor:
+    """Return the square of `difference` (..., C), angles taken the short way round."""
     if period is not None:
         turns = torch.round(difference.detach() / period)  # 0 where the period is infinite
         difference = difference - torch.where(turns == 0, 0, turns * period)
-    return difference.square().sum() / max(difference.numel(), 1)  # 0 for events without objects
+    return difference.square()
+
+
+def mean(values: Tensor) -> Tensor:
+    """Return the mean of all `values`, 0 for a batch of events without objects."""
+    return values.sum() / max(values.numel(), 1)
 
 
 def learning_rate(settings: TrainSettings, epoch: int, num_epochs: int) -> float:

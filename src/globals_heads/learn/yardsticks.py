@@ -1,44 +1,64 @@
-"""Yardsticks: what can be said of MET without any network, once per data set."""
+"""Yardsticks: what can be said of MET without the model under test, once per data set."""
 
 from pathlib import Path
 
 import numpy as np
 
-from globals_heads.facts import Metric, write_metrics
+from globals_heads.facts import Metric, write_arrays, write_metrics
 from globals_heads.geometry import Array, vector_sum
-from globals_heads.learn.evaluation import globals_metrics
+from globals_heads.learn.evaluation import event_errors, predict
+from globals_heads.learn.training import fit
 from globals_heads.metrics import fit_one_parameter
 from globals_heads.packing import DataInfo, PackedData, PackedSplit
+from globals_heads.physics import met_metrics
+from globals_heads.settings import RunSettings
 
 
-def measure_yardsticks(data: PackedData, output: Path) -> None:
-    """Write the test-split errors of three predictions of MET that any model should beat.
+def measure_yardsticks(
+    data: PackedData, settings: RunSettings, output: Path, errors: Path, threads: int
+) -> None:
+    """Write the test-split errors of four predictions of MET, from poor to good.
 
-    The training split's mean; minus the vector sum of all objects; and that sum times one
-    parameter fitted on the training split.
+    The training split's mean; minus the vector sum of all objects; that sum times one parameter
+    fitted on the training split; and a network that is trained on the globals alone.
 
     Parameters
     ----------
     data
         The packed events.
+    settings
+        The network: the study's model and training, latent_space none.
     output
         The facts file to make.
+    errors
+        The .npz file of the errors per event to make.
+    threads
+        CPU threads.
     """
     train_met = data.info.met_components(data.train.globals)
     test_met = data.info.met_components(data.test.globals)
     visible = visible_sum(data.test, data.info)
     a = fit_one_parameter(visible_sum(data.train, data.info), train_met)
+    network, _, _ = fit(settings, data, threads, tokens_weight=0.0)
     predictions = {
         "training_mean": np.broadcast_to(train_met.mean(axis=0), test_met.shape),
         "minus_sum_pt": -visible,
         "linear_fit": -a * visible,
+        "globals_network": data.info.met_components(predict(network.cpu(), data.test).globals),
     }
     rows = [
         row
         for name, predicted in predictions.items()
-        for row in globals_metrics(name, predicted, test_met, data.info)
+        for row in met_metrics(name, predicted, test_met, data.info.met_scale_gev)
     ]
     write_metrics(output, None, [*rows, Metric("train", "fitted_a", "linear_fit", a, "1")])
+    write_arrays(
+        errors,
+        **{
+            f"{name}_error": event_errors(predicted, test_met, data.info.met_scale_gev)
+            for name, predicted in predictions.items()
+        },
+    )
 
 
 def visible_sum(split: PackedSplit, info: DataInfo) -> Array:

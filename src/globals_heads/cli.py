@@ -20,7 +20,6 @@ from globals_heads.settings import (
     M,
     PackSettings,
     PlotSettings,
-    RunSettings,
     Settings,
     SimulateSettings,
     validated,
@@ -135,7 +134,7 @@ def train(run: Run, data: Data, threads: Threads = 1) -> None:
     from globals_heads.packing import open_packed
 
     folder = RunFolder(run)
-    training.train(_run_settings(folder), open_packed(data), folder, threads)
+    training.train(folder.read_settings(), open_packed(data), folder, threads)
 
 
 @app.command()
@@ -173,7 +172,7 @@ def plot_run(run: Run, settings: PlotOption) -> None:
     from globals_heads.compare import figures
 
     folder = RunFolder(run)
-    figures.plot_run(folder, _run_settings(folder).key, folder.figures / "curves.svg", settings)
+    figures.plot_run(folder, folder.read_settings().key, folder.figures / "curves.svg", settings)
 
 
 @app.command()
@@ -212,15 +211,3 @@ def plot_tradeoff(output: Output, summary: Summary, grid: GridOption, settings: 
 def schema(output: Output) -> None:
     """Write the JSON schema of the configuration as YAML."""
     write_text(output, yaml.safe_dump(Settings.model_json_schema(), sort_keys=False))
-
-
-def _run_settings(folder: RunFolder) -> RunSettings:
-    try:
-        text = folder.settings.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{folder.settings} is no YAML file that can be read ({error}); "
-            "delete it and run snakemake again."
-        ) from error
-    return validated(RunSettings, content, str(folder.settings))

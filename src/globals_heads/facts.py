@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from globals_heads.files import write_text
-from globals_heads.settings import RunKey
+import yaml
+
+from globals_heads.files import UserError, write_text
+from globals_heads.settings import RunKey, RunSettings, validated
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -51,6 +53,21 @@ class RunFolder:
     def metrics(self, split: str) -> Path:
         """Return the facts file of `split`: train and val by epoch, test for the best epoch."""
         return self.path / "facts" / f"metrics_{split}.csv"
+
+    def events(self, split: str) -> Path:
+        """Return the file of errors per event of `split`."""
+        return self.path / "facts" / f"events_{split}.npz"
+
+    def read_settings(self) -> RunSettings:
+        """Return what cfg.yaml says, or raise `UserError`."""
+        try:
+            content = yaml.safe_load(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(
+                f"{self.settings} is no YAML file that can be read ({error}); "
+                "delete it and run snakemake again."
+            ) from error
+        return validated(RunSettings, content, str(self.settings))
 
 
 def write_epochs(path: Path, key: RunKey, epochs: Iterable[Mapping[str, float]]) -> None:

@@ -13,7 +13,6 @@ from globals_heads.compare.statistics import (
     holm,
     mean_influence,
     ratio_influence,
-    skill,
     skill_influence,
 )
 
@@ -97,7 +96,7 @@ def ln_tokens(events, run, drawn):
 
 
 def skill_of(events, run, drawn):
-    return skill(events["errors"][run][drawn].mean(), events["yardstick"][drawn].mean())
+    return (1 - events["errors"][run][drawn].mean()) / (1 - events["yardstick"][drawn].mean())
 
 
 def globals_error(events, run, drawn):
@@ -113,7 +112,7 @@ def tokens_influence(events, run):
     return ratio_influence(sse, num_tokens) / (sse.sum() / num_tokens.sum())
 
 
-def tested_skill_influence(events, run):
+def influence_on_skill(events, run):
     return skill_influence(events["errors"][run], events["yardstick"])
 
 
@@ -122,7 +121,7 @@ def tested_skill_influence(events, run):
     [
         (ln_tokens, tokens_influence),
         (globals_error, globals_influence),
-        (skill_of, tested_skill_influence),
+        (skill_of, influence_on_skill),
     ],
 )
 def test_the_closed_form_is_what_paired_resampling_gives(events, number, influence):

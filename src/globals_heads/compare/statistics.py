@@ -133,16 +133,13 @@ def ratio_influence(numerator: Array, denominator: Array) -> Array:
     return np.asarray((numerator - ratio * denominator) / np.mean(denominator))
 
 
-def skill(error: float, yardstick: float) -> float:
-    """Return S = (1 - error) / (1 - yardstick): 0 as good as the mean, 1 as the yardstick."""
-    return (1 - error) / (1 - yardstick)
-
-
 def skill_influence(errors: Array, yardstick_errors: Array) -> Array:
-    """Return each event's influence on the skill, from the errors per event, shapes (N,)."""
-    value = skill(float(np.mean(errors)), float(np.mean(yardstick_errors)))
-    change = value * mean_influence(yardstick_errors) - mean_influence(errors)
-    return np.asarray(change / (1 - np.mean(yardstick_errors)))
+    """Return each event's influence on the skill, from the errors per event, shapes (N,).
+
+    The skill is (1 - mean error) / (1 - mean error of the yardstick).
+    """
+    # A ratio of two means over events, like the tokens' error.
+    return ratio_influence(1 - errors, 1 - yardstick_errors)
 
 
 def holm(p_values: Array) -> Array:

@@ -57,7 +57,7 @@ class Evidence:
     ----------
     statuses
         Of each cell: the status of each seed's run, None where its variant has no such seed.
-    values
+    numbers
         Of each metric and cell: one number per seed, NaN where there is none, shape (n,).
     influences
         Of some metrics and their cells: influence of each test event, shape (n, N).
@@ -70,7 +70,7 @@ class Evidence:
     """
 
     statuses: Mapping[Cell, tuple[str | None, ...]]
-    values: Mapping[str, Mapping[Cell, Array]]
+    numbers: Mapping[str, Mapping[Cell, Array]]
     influences: Mapping[str, Mapping[Cell, Array]]
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, RunSettings] = field(default_factory=dict)
@@ -80,13 +80,18 @@ class Evidence:
         """Return the cells of a variant, the plain grid by default, in the summary's order."""
         return [cell for cell in self.statuses if cell.variant == variant]
 
+    @property
+    def num_seeds(self) -> int:
+        """Number of seeds of the plain grid, finished or not."""
+        return max(sum(s is not None for s in self.statuses[cell]) for cell in self.cells())
+
     def contrast(self, metric: str, weights: Mapping[Cell, float]) -> Estimate:
         """Return the weighted sum of a metric over cells, paired by seed and by test event.
 
         Seeds that any of the cells lacks are left out; `holes` names them.
         """
         cells, factors = list(weights), np.array(list(weights.values()))
-        paired = factors @ np.stack([self.values[metric][cell] for cell in cells])
+        paired = factors @ np.stack([self.numbers[metric][cell] for cell in cells])
         use = np.isfinite(paired)
         influence = None
         if metric in self.influences and use.any():
@@ -101,7 +106,7 @@ class Evidence:
             for seed, status in enumerate(self.statuses[cell]):
                 if status not in (None, "ok"):
                     found.append(f"{cell.name}/seed_{seed} {status}")
-                elif status == "ok" and not np.isfinite(self.values[metric][cell][seed]):
+                elif status and not np.isfinite(self.numbers[metric][cell][seed]):
                     found.append(f"{cell.name}/seed_{seed} has no {metric}")
         return found
 
@@ -196,12 +201,12 @@ def _arranged(
         )
         for cell in cells
     }
-    values: dict[str, dict[Cell, Array]] = {}
+    numbers: dict[str, dict[Cell, Array]] = {}
     for metric in table.select_dtypes("number").columns:
-        numbers = table[metric].to_numpy(dtype=float)
-        numbers = np.where(table["status"] == "ok", numbers, math.nan)
-        values[metric] = {
-            cell: np.array([math.nan if i is None else numbers[i] for i in places[cell]])
+        column = table[metric].to_numpy(dtype=float)
+        column = np.where(table["status"] == "ok", column, math.nan)
+        numbers[metric] = {
+            cell: np.array([math.nan if i is None else column[i] for i in places[cell]])
             for cell in cells
         }
     influences: dict[str, dict[Cell, Array]] = {}
@@ -219,7 +224,7 @@ def _arranged(
             )
             for cell in cells
         }
-    return Evidence(statuses, values, influences, table, settings, errors)
+    return Evidence(statuses, numbers, influences, table, settings, errors)
 
 
 def _event_errors(arrays: dict[str, Array], yardstick: Array) -> EventErrors:

@@ -16,6 +16,7 @@ import yaml
 from globals_heads.facts import RunFolder
 from globals_heads.files import UserError, write_text
 from globals_heads.settings import (
+    CompareSettings,
     Grid,
     M,
     PackSettings,
@@ -63,6 +64,9 @@ SimulateOption = Annotated[
 PackOption = Annotated[
     PackSettings, typer.Option("--settings", parser=_parsed(PackSettings), metavar="JSON")
 ]
+CompareOption = Annotated[
+    CompareSettings, typer.Option("--settings", parser=_parsed(CompareSettings), metavar="JSON")
+]
 PlotOption = Annotated[
     PlotSettings, typer.Option("--settings", parser=_parsed(PlotSettings), metavar="JSON")
 ]
@@ -72,6 +76,7 @@ ObjectTypes = Annotated[
 ]
 Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
 Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
+LinearFit = Annotated[Path, typer.Option(help="The data set's errors per test event.")]
 
 
 @app.command()
@@ -164,6 +169,26 @@ def collect(
     from globals_heads.compare import summary
 
     summary.collect(grid, runs, yardsticks, output)
+
+
+@app.command()
+def compare(
+    output: Output, summary: Summary, runs: Runs, linear_fit: LinearFit, settings: CompareOption
+) -> None:
+    """Compare all cells with the reference cell, with intervals."""
+    from globals_heads.compare import comparison
+
+    comparison.compare(summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def judge(
+    output: Output, summary: Summary, runs: Runs, linear_fit: LinearFit, settings: CompareOption
+) -> None:
+    """Answer the study's questions: an .md, and a .json with every number beside it."""
+    from globals_heads.compare import verdict
+
+    verdict.write_verdict(summary, runs, linear_fit, output, settings)
 
 
 @app.command()

@@ -201,17 +201,19 @@ def _reason(word: str, results: Sequence[Result]) -> str:
         return "every difference lies within its margin"
     if word == NO:
         result = next(filter(_outside, results))
-        return f"{describe(result, result.strict_interval)} lies outside"
+        return f"{_describe(result, result.strict_interval)} lies outside"
     result = next(r for r in results if not _inside(r))
-    return f"{describe(result, result.interval)} is not decided"
+    return f"{_describe(result, result.interval)} is not decided"
 
 
-def describe(result: Result, interval: Interval) -> str:
-    """Return a component with its number, its interval and its region in words."""
+def _describe(result: Result, interval: Interval) -> str:
+    mean, bounds = f"{result.estimate.mean:.3g}", f"{interval.low:.3g} to {interval.high:.3g}"
+    return f"{result.component.name} = {mean} ({bounds}), needed {describe_region(result)},"
+
+
+def describe_region(result: Result) -> str:
+    """Return where a claim needs a component, in words."""
     lower, upper = result.region
-    region = f"> {lower:.3g}" if upper == math.inf else f"< {upper:.3g}"
-    if math.isfinite(lower) and math.isfinite(upper):
-        region = f"between {lower:.3g} and {upper:.3g}"
-    mean = f"{result.estimate.mean:.3g}"
-    bounds = f"[{interval.low:.3g}, {interval.high:.3g}]"
-    return f"{result.component.name} = {mean} {bounds}, needed {region},"
+    if math.isinf(upper):
+        return f"> {lower:.3g}"
+    return f"< {upper:.3g}" if math.isinf(lower) else f"between {lower:.3g} and {upper:.3g}"

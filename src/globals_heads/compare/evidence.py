@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -254,7 +255,7 @@ def _read_arrays(path: Path, names: list[str]) -> dict[str, Array]:
         shapes = {array.shape for array in arrays.values()}
         if len(shapes) > 1 or len(next(iter(shapes))) != 1:
             raise ValueError(f"shapes {sorted(shapes)}")
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise UserError(
             f"{path} does not hold one number per test event of {', '.join(names)} ({error}); "
             "delete it and run snakemake again."

@@ -4,7 +4,7 @@ Each guess becomes a claim with one row, so the same engine says whether the dat
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from globals_heads.compare.claims import (
@@ -60,6 +60,7 @@ def priorities(evidence: Evidence, settings: CompareSettings) -> list[Priority]:
         for cell in discrete
         if cell in whole and lower_limit(evidence, "code_use", cell) >= settings.min_code_use
     ]
+    min_ln_speed = math.log(settings.min_relative_speed)
     fastest = max((_mean(evidence, "ln_throughput", cell) for cell in whole), default=math.nan)
     ready = [
         cell
@@ -73,93 +74,93 @@ def priorities(evidence: Evidence, settings: CompareSettings) -> list[Priority]:
         number: str,
         text: str,
         guess: Cell,
+        among: Sequence[Cell],
+        components: Sequence[Component],
         best: tuple[Cell | None, str],
-        components: Callable[[Cell], list[Component]],
-        also_needs: Sequence[Cell] = (),
         facts: Sequence[tuple[str, bool]] = (),
     ) -> Priority:
         row = Row(guess.name, untested=f"the grid has no {guess.name} or nothing beside it")
-        if guess in cells and (made := components(guess)):
-            row = Row(guess.name, tuple(made), facts=tuple(facts), also_needs=tuple(also_needs))
+        if guess in among and len(among) > 1:
+            row = Row(guess.name, tuple(components), facts=tuple(facts), also_needs=tuple(among))
         return Priority(Claim(number, text, (row,)), guess, *best)
 
     def not_worse(
         metric: str, guess: Cell, others: Sequence[Cell], margin: float
     ) -> list[Component]:
-        return [difference(metric, guess, c, upper=margin) for c in others if c != guess]
+        return [difference(metric, guess, cell, upper=margin) for cell in others if cell != guess]
 
-    def balanced(guess: Cell) -> list[Component]:
-        return [
-            level("skill", guess, settings.min_skill),
-            *not_worse(TOKENS, guess, skilled, d_tokens),
-        ]
-
-    def coded_guess(guess: Cell) -> list[Component]:
-        return [
-            level("code_use", guess, settings.min_code_use),
-            *not_worse(TOKENS, guess, coded, d_tokens),
-        ]
-
-    def production(guess: Cell) -> list[Component]:
-        slowest = math.log(settings.min_relative_speed)
-        speed = [difference("ln_throughput", guess, c, slowest) for c in cells if c != guess]
-        return balanced(guess) + speed
-
+    first, last = Cell("none", axes.off), Cell("linear", axes.emphasised)
+    standard, codes = Cell("linear", axes.standard), Cell("vq", axes.standard)
     # Ties in the globals error go to the smaller error of the tokens.
     lowest = min((_mean(evidence, GLOBALS, cell) for cell in whole), default=math.nan)
     tied = [cell for cell in whole if _mean(evidence, GLOBALS, cell) - lowest < d_globals]
     skill = f"skill at least {settings.min_skill:g} (lower limit)"
-    standard = Cell("linear", axes.standard)
+    balanced = [
+        level("skill", standard, settings.min_skill),
+        *not_worse(TOKENS, standard, skilled, d_tokens),
+    ]
     return [
         make(
             "M1",
             "pure reconstruction",
-            Cell("none", axes.off),
+            first,
+            cells,
+            not_worse(TOKENS, first, cells, d_tokens),
             (_smallest(evidence, whole), "smallest T"),
-            lambda guess: not_worse(TOKENS, guess, cells, d_tokens),
         ),
         make(
             "M2",
             "balanced tokens and globals",
             standard,
-            (_smallest(evidence, skilled), f"smallest T with {skill}"),
+            cells,
             balanced,
-            also_needs=cells,
+            (_smallest(evidence, skilled), f"smallest T with {skill}"),
         ),
         make(
             "M3",
             "emphasise globals",
-            Cell("linear", axes.emphasised),
+            last,
+            cells,
+            not_worse(GLOBALS, last, cells, d_globals),
             (
                 _smallest(evidence, tied),
                 f"smallest T within {d_globals:g} of the smallest G ({len(tied)} cells)",
             ),
-            lambda guess: not_worse(GLOBALS, guess, cells, d_globals),
         ),
         make(
             "M4",
             "interpretable (discrete)",
-            Cell("vq", axes.standard),
+            codes,
+            discrete,
+            [
+                level("code_use", codes, settings.min_code_use),
+                *not_worse(TOKENS, codes, coded, d_tokens),
+            ],
             (
                 _smallest(evidence, coded),
                 f"smallest T of discrete cells with perplexity at least"
                 f" {settings.min_code_use:g} K (lower limit)",
             ),
-            coded_guess,
-            also_needs=discrete,
         ),
         make(
             "M5",
             "production baseline",
             standard,
+            cells,
+            [
+                *balanced,
+                *(
+                    difference("ln_throughput", standard, cell, min_ln_speed)
+                    for cell in cells
+                    if cell != standard
+                ),
+            ],
             (
                 _smallest(evidence, ready),
                 f"smallest T with {skill}, no diverged run, best epoch never the last, and at"
                 f" least {settings.min_relative_speed:g} of the fastest cell's events/s",
             ),
-            production,
-            also_needs=cells,
-            facts=_health(evidence, standard) if standard in cells else (),
+            facts=_health(evidence, standard),
         ),
     ]
 
@@ -181,8 +182,9 @@ def _smallest(evidence: Evidence, cells: Sequence[Cell]) -> Cell | None:
 
 def _health(evidence: Evidence, cell: Cell) -> list[tuple[str, bool]]:
     """Return what must hold of a production cell besides its numbers; each as it fails."""
-    statuses = evidence.statuses[cell]
-    last = [s for s, left in enumerate(evidence.numbers["epochs_after_best"][cell]) if left <= 0]
+    statuses = evidence.statuses.get(cell, ())
+    epochs_left = evidence.numbers["epochs_after_best"].get(cell, ())
+    last = [seed for seed, left in enumerate(epochs_left) if left <= 0]
     return [
         (f"a run of {cell.name} diverged", "diverged" not in statuses),
         (f"the best epoch of {cell.name} is the last one (seeds {last})", not last),

@@ -19,7 +19,9 @@ from planted import (
     quiet,
     write_summary,
 )
+from typer.testing import CliRunner
 
+from globals_heads.cli import app
 from globals_heads.compare.claims import claims
 from globals_heads.compare.engine import judge_all
 from globals_heads.compare.evidence import Cell, Evidence
@@ -71,7 +73,8 @@ def but(truth, cells, value):
 
 
 FLAT = equal(0.3)
-GUESS_M2 = [("linear", "1")]
+GUESS = Cell("linear", "1")
+
 
 # Claim: (ln T, G) that make it true, false, and true but for one difference at its margin.
 CASES = {
@@ -137,8 +140,8 @@ CASES = {
         (but(equal(1), [("none", "1")], -DT) | {Cell("none", "0"): 0}, FLAT),
     ),
     "M2": (
-        (but(equal(1), GUESS_M2, 0), FLAT),
-        (but(equal(0), GUESS_M2, 1), FLAT),
+        (but(equal(1), [GUESS], 0), FLAT),
+        (but(equal(0), [GUESS], 1), FLAT),
         (but(equal(1), [("none", "1")], -DT) | {Cell("linear", "1"): 0}, FLAT),
     ),
     "M3": (
@@ -152,8 +155,8 @@ CASES = {
         (but(equal(1), [("vq", "10")], -DT) | {Cell("vq", "1"): 0}, FLAT),
     ),
     "M5": (
-        (but(equal(1), GUESS_M2, 0), FLAT),
-        (but(equal(0), GUESS_M2, 1), FLAT),
+        (but(equal(1), [GUESS], 0), FLAT),
+        (but(equal(0), [GUESS], 1), FLAT),
         (but(equal(1), [("none", "1")], -DT) | {Cell("linear", "1"): 0}, FLAT),
     ),
 }
@@ -308,8 +311,8 @@ def test_a_guess_that_diverged_is_no_baseline():
 
 
 def test_a_guess_without_skill_is_not_balanced():
-    g = but(FLAT, GUESS_M2, 0.6)
-    assert words(quiet(but(equal(1), GUESS_M2, 0), g), "M2") == {NO}
+    g = but(FLAT, [GUESS], 0.6)
+    assert words(quiet(but(equal(1), [GUESS], 0), g), "M2") == {NO}
     # The better cell has no skill, so the guess stands.
     g = but(FLAT, [("none", "0")], 0.6)
     found = quiet(but(equal(1), [("none", "0")], -5) | {Cell("linear", "1"): 0}, g)
@@ -317,6 +320,28 @@ def test_a_guess_without_skill_is_not_balanced():
     best = {p.claim.number: p.best for p in priorities(found, SETTINGS)}
     assert best["M1"] == Cell("none", "0")
     assert best["M2"] == best["M5"] == Cell("linear", "1")
+
+
+def test_a_cell_qualifies_by_its_lower_limit():
+    ln_t = but(equal(1), [("none", "1")], -5) | {Cell("linear", "1"): 0}
+    doubtful = {Cell("none", "1"): np.linspace(0.8, 1.1, 5)}  # 0.95 on average
+    found = quiet(ln_t, equal(0.2), skill=doubtful)
+    assert words(found, "M2") == {YES}
+    assert {p.claim.number: p.best for p in priorities(found, SETTINGS)}["M2"] == GUESS
+
+
+def test_error_rates_are_shared_among_rows_and_alternatives():
+    found = drawn(np.random.default_rng(5), LN_T, G, 5)
+    # Claim 2 has three rows of two components; 4 has four components; 6 has four, and two
+    # alternatives of two, which share the error rate of a yes.
+    for number, rows, components in (("2", 3, 2), ("4", 1, 4), ("6", 1, 8)):
+        for judgement in judged(found, number).values():
+            assert len(judgement.results) == components
+            for result in judgement.results:
+                better = number == "6" and result.component.upper < 0
+                assert result.interval == result.estimate.interval(0.05 / (2 if better else rows))
+                strict = result.estimate.interval(0.05 / (rows * components))
+                assert result.strict_interval == strict
 
 
 def test_the_matrix_names_the_best_cell_beside_the_guess():
@@ -369,7 +394,7 @@ AT_THE_MARGIN = {
     "M1": (CASES["M1"][2], (but(equal(-DT), [("none", "0")], 0), FLAT)),
     "M2": (
         (CASES["M2"][2][0], equal(0.2)),  # no doubt that all cells have the skill
-        (but(equal(-DT), GUESS_M2, 0), equal(0.2)),
+        (but(equal(-DT), [GUESS], 0), equal(0.2)),
     ),
     "M3": (CASES["M3"][2], (FLAT, but(equal(0.3), [("linear", "10")], 0.3 + DG))),
 }
@@ -470,6 +495,7 @@ def test_one_seed_is_said_to_be_chance(tmp_path):
     plant_study(tmp_path, num_seeds=1)
     _, content = written(tmp_path)
     helps, _, space = content["sentences"]
+    assert "not resolved (these runs alone: a continuous one" in space
     assert "not resolved (these runs alone: yes) for none, linear and vq" in helps
     assert space.endswith("n = 1, so all of this may be chance.")
     assert {claim["word"] for claim in content["claims"]} == {OPEN, UNTESTED}
@@ -529,3 +555,18 @@ def test_checks_see_what_is_wrong(tmp_path):
     )
     assert "none/beta_0/seed_0" in findings.pop("Did training converge?")
     assert list(findings) == ["Is the optimiser free of clipping?"]
+
+
+@pytest.mark.parametrize(("step", "name"), [("compare", "comparison.csv"), ("judge", "verdict.md")])
+def test_the_steps_make_their_files(tmp_path, step, name):
+    plant_study(tmp_path)
+    options = {
+        "--summary": tmp_path / "summary.csv",
+        "--runs": tmp_path / "runs",
+        "--linear-fit": tmp_path / "events_test.npz",
+        "--settings": SETTINGS.model_dump_json(),
+    }
+    arguments = [str(part) for option in options.items() for part in option]
+    found = CliRunner().invoke(app, [step, str(tmp_path / name), *arguments])
+    assert found.exit_code == 0, found.output
+    assert (tmp_path / name).stat().st_size > 0

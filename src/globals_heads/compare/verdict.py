@@ -99,7 +99,7 @@ def _sentences(
         f"The tokens pay for it: {_said(costs)}{_token_factors(evidence, axes)}; because the latent"
         f" space is too small: {_said(small)}.",
         f"Which latent space: {_which(wins[0], alike[0], worse[0])}; for tokens and globals"
-        f" together {best} measured best, and that {priority.guess.name} is as good:"
+        f" together {best} measured best, and that the guess {priority.guess.name} is as good:"
         f" {guess.word}{chance}.",
     ]
 
@@ -118,14 +118,20 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _which(wins: Judgement, alike: Judgement, worse: Judgement) -> str:
-    if wins.word == YES:
-        return "vq, which wins against both continuous ones"
-    if alike.word == YES:
-        return "any, they are all alike"
-    if worse.word == YES:
-        return "a continuous one, as vq is worse on both counts"
-    words = f"vq wins: {wins.word}, all are alike: {alike.word}, vq is worse: {worse.word}"
-    return f"no simple answer ({words})"
+    """Return which latent space to take: as answered, else as hinted, else what is known."""
+    answers = (
+        (wins, "vq, which wins against the continuous ones"),
+        (alike, "any, as they are all alike"),
+        (worse, "a continuous one, as vq is worse on both counts"),
+    )
+    for judgement, answer in answers:
+        if judgement.word == YES:
+            return answer
+    for judgement, answer in answers:
+        if judgement.hint == YES:
+            return f"{judgement.word} (these runs alone: {answer})"
+    words = f"vq wins: {wins.word}; all alike: {alike.word}; vq worse on both: {worse.word}"
+    return f"no single answer ({words})"
 
 
 def _globals_errors(evidence: Evidence, axes: Axes) -> str:
@@ -204,7 +210,7 @@ def _as_markdown(verdict: Verdict, evidence: Evidence, settings: CompareSettings
         _table(["", "claim", "of", "answer", "hint", "why"], answers),
         "## What to choose",
         _table(
-            ["", "priority", "guess", "as good as any", "hint", "measured best", "by", "why"],
+            ["", "priority", "guess", "supported", "hint", "measured best", "by", "why"],
             matrix,
         ),
         "## Cells",

@@ -322,9 +322,9 @@ def _space_claims(axes: Axes, d_globals: float, d_tokens: float) -> list[Claim]:
             ),
         )
     return [
-        Claim("4", "vq is worse than both continuous latent spaces", (worse,)),
+        Claim("4", "vq is worse than the continuous latent spaces", (worse,)),
         Claim("5", "all latent spaces are alike", (alike,)),
-        Claim("6", "vq wins", (wins,)),
+        Claim("6", "vq wins against the continuous latent spaces", (wins,)),
     ]
 
 

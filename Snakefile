@@ -29,4 +29,6 @@ rule all:
         run_files(),
         "results/by_number",
         "results/summary.csv",
+        "results/comparison.csv",
+        "results/verdict.md",
         comparison_figures(),

@@ -17,6 +17,7 @@ import yaml
 from globals_heads.facts import RunFolder
 from globals_heads.files import UserError, only_writer, write_text
 from globals_heads.settings import (
+    CompareSettings,
     Grid,
     M,
     ObjectTypesSettings,
@@ -84,7 +85,17 @@ PackOption = Annotated[
     typer.Option("--settings", parser=_parsed(PackSettings), metavar="JSON", help=SETTINGS_HELP),
 ]
 RunOption = Annotated[
-    RunSettings, typer.Option("--settings", parser=_parsed(RunSettings), metavar="JSON")
+    RunSettings,
+    typer.Option(
+        "--settings",
+        parser=_parsed(RunSettings),
+        metavar="JSON",
+        help="The network, as a cfg.yaml.",
+    ),
+]
+CompareOption = Annotated[
+    CompareSettings,
+    typer.Option("--settings", parser=_parsed(CompareSettings), metavar="JSON", help=SETTINGS_HELP),
 ]
 PlotOption = Annotated[
     PlotSettings,
@@ -96,6 +107,7 @@ ObjectTypes = Annotated[
 ]
 Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
 Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
+LinearFit = Annotated[Path, typer.Option(help="The data set's errors per test event.")]
 
 
 @app.command()
@@ -165,7 +177,7 @@ def train(run: Run, data: Data, threads: Threads = 1) -> None:
 
     folder = RunFolder(run)
     with only_writer(folder.path):
-        training.train(_run_settings(folder), open_packed(data), folder, threads)
+        training.train(folder.read_settings(), open_packed(data), folder, threads)
 
 
 @app.command()
@@ -205,12 +217,32 @@ def collect(
 
 
 @app.command()
+def compare(
+    output: Output, summary: Summary, runs: Runs, linear_fit: LinearFit, settings: CompareOption
+) -> None:
+    """Compare all cells with the reference cell, with intervals."""
+    from globals_heads.compare import comparison
+
+    comparison.compare(summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def judge(
+    output: Output, summary: Summary, runs: Runs, linear_fit: LinearFit, settings: CompareOption
+) -> None:
+    """Answer the study's questions: an .md, and a .json with every number beside it."""
+    from globals_heads.compare import verdict
+
+    verdict.write_verdict(summary, runs, linear_fit, output, settings)
+
+
+@app.command()
 def plot_run(run: Run, settings: PlotOption) -> None:
     """Draw one run's curves."""
     from globals_heads.compare import figures
 
     folder = RunFolder(run)
-    figures.plot_run(folder, _run_settings(folder).key, folder.figures / "curves.svg", settings)
+    figures.plot_run(folder, folder.read_settings().key, folder.figures / "curves.svg", settings)
 
 
 @app.command()
@@ -273,15 +305,3 @@ def plot_residuals(output: Output, runs: Runs, grid: GridOption, settings: PlotO
 def schema(output: Output) -> None:
     """Write the JSON schema of the configuration as YAML."""
     write_text(output, yaml.safe_dump(Settings.model_json_schema(), sort_keys=False))
-
-
-def _run_settings(folder: RunFolder) -> RunSettings:
-    try:
-        text = folder.settings.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{folder.settings} is no YAML file that can be read ({error}); "
-            "delete it and run snakemake again."
-        ) from error
-    return validated(RunSettings, content, str(folder.settings))

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 
-from globals_heads.files import atomic_path, write_text
+from globals_heads.files import UserError, atomic_path, write_text
 from globals_heads.geometry import Array
-from globals_heads.settings import RunKey
+from globals_heads.settings import RunKey, RunSettings, validated
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -49,12 +50,26 @@ class RunFolder:
         self.path = path
         self.settings = path / "cfg.yaml"
         self.model = path / "model.pt"
-        self.event_errors = path / "facts" / "events_test.npz"
         self.figures = path / "figures"
 
     def metrics(self, split: str) -> Path:
         """Return the facts file of `split`: train and val by epoch, test for the best epoch."""
         return self.path / "facts" / f"metrics_{split}.csv"
+
+    def events(self, split: str) -> Path:
+        """Return the file of errors per event of `split`."""
+        return self.path / "facts" / f"events_{split}.npz"
+
+    def read_settings(self) -> RunSettings:
+        """Return what cfg.yaml says, or raise `UserError`."""
+        try:
+            content = yaml.safe_load(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(
+                f"{self.settings} is no YAML file that can be read ({error}); "
+                "delete it and run snakemake again."
+            ) from error
+        return validated(RunSettings, content, str(self.settings))
 
 
 def write_epochs(path: Path, key: RunKey, epochs: Iterable[Mapping[str, float]]) -> None:

@@ -54,6 +54,7 @@ AS_REAL = BeforeValidator(_real_number)
 Count = Annotated[int, Field(ge=1, strict=True), AS_INTEGER]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AS_REAL]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AS_REAL]
+Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), AS_REAL]
 
 
 class _Block(BaseModel):
@@ -111,7 +112,7 @@ class VqSettings(_Block):
 
     codebook_size: Annotated[int, Field(ge=2, strict=True), AS_INTEGER] = 512
     """Number of codes."""
-    ema_decay: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), AS_REAL] = 0.99
+    ema_decay: Fraction = 0.99
     """Decay of the moving averages that update the codes."""
     commitment_weight: NotNegative = 0.25
     """Weight of the commitment loss in the total loss."""
@@ -166,6 +167,34 @@ class TrainSettings(_Block):
     """Largest gradient norm; null switches clipping off."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU when torch sees one."""
+
+
+class ReferenceCell(_Block):
+    """The cell that every other one is compared with."""
+
+    latent_space: LatentSpace = "linear"
+    """Its latent space."""
+    globals_beta: NotNegative = 1
+    """Its weight of the globals head."""
+
+
+class CompareSettings(_Block):
+    """What counts as a difference; changing any of these trains nothing."""
+
+    reference: ReferenceCell = ReferenceCell()
+    """The cell of results/comparison.csv that the others are compared with."""
+    margin_globals: Positive = 0.02
+    """Smallest difference of the globals error that matters; about 1 GeV per MET component."""
+    margin_tokens_ln: Positive = 0.2231
+    """Smallest difference of ln rec_tokens that matters; ln 1.25, a quarter more error."""
+    margin_physics: Positive = 0.01
+    """Smallest change of relative pT sigma68 or median dR that is called physically relevant."""
+    min_skill: Positive = 0.9
+    """Skill that a balanced cell needs: 1 is as good as the one-parameter fit, 0 as the mean."""
+    min_code_use: Fraction = 0.2
+    """Perplexity per code that an interpretable cell needs."""
+    min_relative_speed: Fraction = 0.8
+    """Training events per second, relative to the fastest cell, that a production cell needs."""
 
 
 class PlotSettings(_Block):
@@ -252,6 +281,8 @@ class Settings(Grid, ObjectTypesSettings):
     """Settings of the single latent spaces."""
     train: TrainSettings = TrainSettings()
     """The optimisation."""
+    compare: CompareSettings = CompareSettings()
+    """What counts as a difference."""
     plot: PlotSettings = PlotSettings()
     """The look of the figures."""
 

@@ -183,16 +183,16 @@ def test_errors_per_event_add_up_to_the_facts(packed, tmp_path):
     folder = RunFolder(tmp_path)
     train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
     evaluate(packed, folder, threads=1)
-    measured, errors = read(folder.metrics("test")), np.load(folder.event_errors)
+    measured, errors = read(folder.metrics("test")), np.load(folder.events("test"))
     tokens = errors["sse_tokens"].sum() / errors["num_tokens"].sum()
     assert tokens == pytest.approx(measured["rec_tokens", "all"])
     for source in ("head", "probe", "survived"):
         assert errors[f"{source}_error"].shape == (60,)
         assert errors[f"{source}_error"].mean() == pytest.approx(measured["rec_globals", source])
     assert (errors["num_tokens"] == np.diff(packed.test.offsets)).all()
-    before = folder.event_errors.read_bytes()
+    before = folder.events("test").read_bytes()
     evaluate(packed, folder, threads=1)
-    assert folder.event_errors.read_bytes() == before
+    assert folder.events("test").read_bytes() == before
 
 
 def test_what_survives_is_a_fit_on_the_reconstructed_objects(tmp_path):

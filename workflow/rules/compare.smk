@@ -1,4 +1,4 @@
-# From the facts of all runs to one table.
+# From the facts of all runs to one table, and from there to the verdict.
 
 
 rule link_runs:
@@ -39,3 +39,54 @@ rule collect:
     shell:
         "python -m globals_heads collect {output} --runs results/runs --grid {params.grid:q}"
         " --yardsticks {input.yardsticks} > {log} 2>&1"
+
+
+rule compare:
+    input:
+        run_files("cfg.yaml"),
+        run_files("facts/events_test.npz"),
+        summary="results/summary.csv",
+        linear_fit=f"results/data/{DATASET}/events_test.npz",
+    output:
+        report(
+            "results/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"figure": "comparison table", "metric": "all"},
+        ),
+    log:
+        "results/logs/compare.log",
+    conda:
+        "../../envs/compare.yaml"
+    params:
+        settings=STUDY.compare.model_dump_json(),
+        code=provenance.code_digest("compare.comparison"),
+    shell:
+        "python -m globals_heads compare {output} --summary {input.summary} --runs results/runs"
+        " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule judge:
+    input:
+        run_files("cfg.yaml"),
+        run_files("facts/events_test.npz"),
+        summary="results/summary.csv",
+        linear_fit=f"results/data/{DATASET}/events_test.npz",
+    output:
+        json="results/verdict.json",
+        md=report(
+            "results/verdict.md",
+            caption="../report/verdict.rst",
+            category="Comparison",
+            labels={"figure": "verdict", "metric": "all"},
+        ),
+    log:
+        "results/logs/judge.log",
+    conda:
+        "../../envs/compare.yaml"
+    params:
+        settings=STUDY.compare.model_dump_json(),
+        code=provenance.code_digest("compare.verdict"),
+    shell:
+        "python -m globals_heads judge {output.md} --summary {input.summary} --runs results/runs"
+        " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"

@@ -108,7 +108,7 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
     ]
     write_metrics(folder.metrics("test"), trained.settings.key, rows)
     write_arrays(
-        folder.event_errors,
+        folder.events("test"),
         sse_tokens=event_sum(tokens, data.test.offsets),
         num_tokens=np.diff(data.test.offsets).astype(float),
         **{

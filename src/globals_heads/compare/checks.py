@@ -1,0 +1,136 @@
+"""Sanity checks: can these runs be compared at all? In plain words, before any claim."""
+
+import math
+from typing import NamedTuple
+
+from globals_heads.compare.evidence import Evidence
+from globals_heads.settings import format_beta
+
+MOSTLY_CLIPPED = 0.5
+
+
+class Check(NamedTuple):
+    """One check: its question, whether all is well, and what was found."""
+
+    question: str
+    passed: bool
+    finding: str
+
+
+def sanity_checks(evidence: Evidence) -> list[Check]:
+    """Return all sanity checks."""
+    return [
+        _no_holes(evidence),
+        _betas_differ(evidence),
+        _no_twins(evidence),
+        _data_as_expected(evidence),
+        _numbers_agree(evidence),
+        _converged(evidence),
+        _clipping(evidence),
+    ]
+
+
+def _listed(names: list[str], limit: int = 9) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _no_holes(evidence: Evidence) -> Check:
+    holes = [
+        f"{cell.name}/seed_{seed} {status}"
+        for cell, statuses in evidence.statuses.items()
+        for seed, status in enumerate(statuses)
+        if status not in (None, "ok")
+    ]
+    found = f"{len(evidence.errors)} runs finished"
+    return Check(
+        "Did every run finish?",
+        not holes,
+        f"{found}; holes: {_listed(holes)}" if holes else f"{found}, no hole",
+    )
+
+
+def _betas_differ(evidence: Evidence) -> Check:
+    wrong, used = [], set()
+    for run, beta in zip(evidence.table["run"], evidence.table["globals_beta"], strict=True):
+        if run in evidence.settings:
+            trained = format_beta(evidence.settings[run].globals_beta)
+            used.add(trained)
+            if trained != beta:
+                wrong.append(f"{run} was trained with {trained}")
+    betas = ", ".join(sorted(used, key=float))
+    finding = f"the runs' cfg.yaml hold {betas or 'nothing'}, each where the table says so"
+    return Check(
+        "Does globals_beta really differ between the runs?",
+        not wrong,
+        _listed(wrong) if wrong else finding,
+    )
+
+
+def _no_twins(evidence: Evidence) -> Check:
+    first: dict[str, str] = {}
+    twins = []
+    for run, errors in evidence.errors.items():
+        other = first.setdefault(errors.digest, run)
+        if other != run:
+            twins.append(f"{run} equals {other}")
+    return Check(
+        "Are all runs different?",
+        not twins,
+        _listed(twins) if twins else "no two runs make the same errors",
+    )
+
+
+def _data_as_expected(evidence: Evidence) -> Check:
+    question = "Are the data as expected?"
+    if not evidence.errors:
+        return Check(question, False, "no run finished")
+    errors = next(iter(evidence.errors.values()))
+    yardstick = errors.metrics["linear_fit_rec_globals"]
+    num_events = len(errors.influences["rec_tokens"])
+    finding = (
+        f"all runs share {num_events} test events; the one-parameter fit to the vector sum of the"
+        f" objects leaves {yardstick:.3g} of the variance of MET"
+    )
+    return Check(question, yardstick < 1, finding)
+
+
+def _numbers_agree(evidence: Evidence) -> Check:
+    wrong = []
+    for row in evidence.table.to_dict("records"):
+        errors = evidence.errors.get(row["run"])
+        for metric, value in errors.metrics.items() if errors else ():
+            if not math.isclose(row[metric], value, rel_tol=1e-5, abs_tol=1e-12):
+                wrong.append(f"{metric} of {row['run']}: {row[metric]:.6g} and {value:.6g}")
+    return Check(
+        "Do the summary and the errors per event give the same numbers?",
+        not wrong,
+        _listed(wrong) if wrong else "they do, for every run",
+    )
+
+
+def _converged(evidence: Evidence) -> Check:
+    table = evidence.table[evidence.table["status"] == "ok"]
+    late = list(table.loc[table["best_epoch"] >= table["epochs"], "run"])
+    finding = f"best epoch is the last one, so not converged: {_listed(late)}"
+    return Check(
+        "Did training converge?",
+        not late,
+        finding if late else "the best epoch is never the last one",
+    )
+
+
+def _clipping(evidence: Evidence) -> Check:
+    means = {
+        cell: evidence.contrast("clipped_fraction", {cell: 1.0}).mean for cell in evidence.statuses
+    }
+    clipped = [f"{cell.name} ({mean:.0%})" for cell, mean in means.items() if mean > MOSTLY_CLIPPED]
+    finding = (
+        f"most steps were clipped in {_listed(clipped)}: part of what the tokens pay may be the"
+        " optimiser's noise; the controls without clipping tell"
+    )
+    return Check(
+        "Is the optimiser free of clipping?",
+        not clipped,
+        finding if clipped else "no cell clips most of its steps",
+    )

@@ -1,0 +1,309 @@
+"""The verdict: what the evidence says, as JSON for programs and as Markdown for people."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from globals_heads.compare.checks import Check, sanity_checks
+from globals_heads.compare.claims import GLOBALS, TOKENS, Axes, claims
+from globals_heads.compare.engine import YES, Judgement, Result, describe_region, judge_all
+from globals_heads.compare.evidence import Cell, Evidence, read_evidence
+from globals_heads.compare.priorities import Priority, priorities
+from globals_heads.compare.statistics import MIN_SEEDS, Interval
+from globals_heads.files import write_text
+from globals_heads.settings import CompareSettings
+
+# Columns of the table of cells: metric and heading.
+CELL_COLUMNS = {
+    "rec_tokens": "T: rec_tokens",
+    "probe_rec_globals": "G: probe",
+    "survived_rec_globals": "L: from reconstructed objects",
+    "rec_globals": "H: head",
+    "skill": "S: skill",
+    "perplexity": "perplexity",
+}
+
+HOW = """\
+T is the error of the tokens, compared as ln T; G the globals error of a ridge probe on the frozen
+latents, comparable in every cell; S = (1 - G) / (1 - G of the one-parameter fit). Differences are
+paired by seed. Intervals are two-sided, 95 %, mean ± t(n-1) times the standard error over seeds
+and test events together.
+
+- *yes*: every interval lies wholly inside what the claim needs; several rows share the 5 %.
+- *no*: some interval lies wholly outside, the 5 % shared by all intervals of the claim.
+- *not resolved*: anything else, any diverged or missing run that the claim needs, and always with
+  fewer than 3 seeds. The hint is then what these very runs would say on other test events.
+- *tie* (E1 to E4): every difference lies within its margin.
+- *physically relevant* is added where the relative pT sigma68 or the median dR changes, too."""
+
+
+class Verdict(NamedTuple):
+    """All that the evidence says."""
+
+    sentences: list[str]
+    judgements: list[Judgement]
+    matrix: list[tuple[Priority, Judgement]]
+    checks: list[Check]
+
+
+def write_verdict(
+    summary: Path, runs: Path, linear_fit: Path, output: Path, settings: CompareSettings
+) -> None:
+    """Write the verdict as `output` (an .md) and, with every number, as .json beside it.
+
+    Parameters
+    ----------
+    summary, runs, linear_fit
+        See `read_evidence`.
+    output
+        The Markdown file to make.
+    settings
+        The margins.
+    """
+    evidence = read_evidence(summary, runs, linear_fit)
+    verdict = judge_evidence(evidence, settings)
+    content = json.dumps(_as_json(verdict, settings), indent=2, ensure_ascii=False)
+    write_text(output.with_suffix(".json"), content + "\n")
+    write_text(output, _as_markdown(verdict, evidence, settings))
+
+
+def judge_evidence(evidence: Evidence, settings: CompareSettings) -> Verdict:
+    """Return the verdict on `evidence`."""
+    judgements = judge_all(evidence, claims(evidence, settings), settings.margin_physics)
+    matrix = priorities(evidence, settings)
+    guesses = judge_all(evidence, [p.claim for p in matrix], settings.margin_physics)
+    pairs = list(zip(matrix, guesses, strict=True))
+    sentences = _sentences(evidence, judgements, pairs)
+    return Verdict(sentences, judgements, pairs, sanity_checks(evidence))
+
+
+def _sentences(
+    evidence: Evidence,
+    judgements: Sequence[Judgement],
+    matrix: Sequence[tuple[Priority, Judgement]],
+) -> list[str]:
+    """Return what to read aloud: does the head help, what does it cost, which latent space."""
+    axes = Axes.of(evidence)
+    helps, costs, small, worse, alike, wins = (
+        [j for j in judgements if j.claim.number == number]
+        for number in ("2", "3", "3'", "4", "5", "6")
+    )
+    priority, guess = next(pair for pair in matrix if pair[0].claim.number == "M2")
+    best = priority.best.name if priority.best else "no cell"
+    n = evidence.num_seeds
+    chance = "" if n >= MIN_SEEDS else f"; n = {n}, so all of this may be chance"
+    return [
+        f"The globals head helps: {_said(helps)}{_globals_errors(evidence, axes)}.",
+        f"The tokens pay for it: {_said(costs)}{_token_factors(evidence, axes)}; because the latent"
+        f" space is too small: {_said(small)}.",
+        f"Which latent space: {_which(wins[0], alike[0], worse[0])}; for tokens and globals"
+        f" together {best} measured best, and that the guess {priority.guess.name} is as good:"
+        f" {guess.word}{chance}.",
+    ]
+
+
+def _said(judgements: Iterable[Judgement]) -> str:
+    """Return the words of a claim's rows, those with the same word together."""
+    rows: dict[str, list[str]] = {}
+    for judgement in judgements:
+        hint = f" (these runs alone: {judgement.hint})" if judgement.hint else ""
+        rows.setdefault(judgement.word + hint, []).append(judgement.row.name)
+    return "; ".join(f"{word} for {_and(names)}" for word, names in rows.items())
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _which(wins: Judgement, alike: Judgement, worse: Judgement) -> str:
+    """Return which latent space to take: as answered, else as hinted, else what is known."""
+    answers = (
+        (wins, "vq, which wins against the continuous ones"),
+        (alike, "any, as they are all alike"),
+        (worse, "a continuous one, as vq is worse on both counts"),
+    )
+    for judgement, answer in answers:
+        if judgement.word == YES:
+            return answer
+    for judgement, answer in answers:
+        if judgement.hint == YES:
+            return f"{judgement.word} (these runs alone: {answer})"
+    words = f"vq wins: {wins.word}; all alike: {alike.word}; vq worse on both: {worse.word}"
+    return f"no single answer ({words})"
+
+
+def _globals_errors(evidence: Evidence, axes: Axes) -> str:
+    if len(axes.betas) < 2:
+        return ""
+    pairs = (
+        (_mean(evidence, GLOBALS, Cell(space, b)) for b in (axes.off, axes.standard))
+        for space in axes.spaces
+    )
+    errors = [
+        f"from {off:.2f} to {on:.2f} ({space})"
+        for space, (off, on) in zip(axes.spaces, pairs, strict=True)
+    ]
+    return (
+        f"; with globals_beta {axes.standard} instead of {axes.off}, the globals error read from"
+        f" the latents goes {_and(errors)}"
+    )
+
+
+def _token_factors(evidence: Evidence, axes: Axes) -> str:
+    if len(axes.betas) < 2:
+        return ""
+    factors = []
+    for space in axes.spaces:
+        weights = {Cell(space, axes.emphasised): 1.0, Cell(space, axes.off): -1.0}
+        factor = math.exp(evidence.contrast(TOKENS, weights).mean)
+        factors.append(f"{factor:.3g} ({space})")
+    return (
+        f"; with globals_beta {axes.emphasised} instead of {axes.off}, the tokens' error is"
+        f" multiplied by {_and(factors)}"
+    )
+
+
+def _mean(evidence: Evidence, metric: str, cell: Cell) -> float:
+    return evidence.contrast(metric, {cell: 1.0}).mean
+
+
+def _as_markdown(verdict: Verdict, evidence: Evidence, settings: CompareSettings) -> str:
+    answers = [
+        [
+            j.claim.number,
+            j.claim.text,
+            j.row.name,
+            f"**{j.word}**" + (", physically relevant" if j.physically_relevant else ""),
+            j.hint,
+            j.reason,
+        ]
+        for j in verdict.judgements
+    ]
+    matrix = [
+        [
+            p.claim.number,
+            p.claim.text,
+            p.guess.name,
+            f"**{j.word}**",
+            j.hint,
+            p.best.name if p.best else "none qualifies",
+            p.rule,
+            j.reason,
+        ]
+        for p, j in verdict.matrix
+    ]
+    cells = [
+        [cell.name, str(sum(s == "ok" for s in statuses))]
+        + [_with_error(evidence, metric, cell) for metric in CELL_COLUMNS]
+        for cell, statuses in evidence.statuses.items()
+    ]
+    checks = [[c.question, "yes" if c.passed else "**no**", c.finding] for c in verdict.checks]
+    judgements = verdict.judgements + [j for _, j in verdict.matrix]
+    results = [[j.claim.number, *_result_cells(r)] for j in judgements for r in j.results]
+    margins = ", ".join(f"{name} {value:g}" for name, value in settings if isinstance(value, float))
+    parts = [
+        "# Verdict",
+        "\n".join(verdict.sentences),
+        "## Answers",
+        _table(["", "claim", "of", "answer", "hint", "why"], answers),
+        "## What to choose",
+        _table(
+            ["", "priority", "guess", "supported", "hint", "measured best", "by", "why"],
+            matrix,
+        ),
+        "## Cells",
+        "Mean over seeds, ± half the 95 % interval from three seeds on.",
+        _table(["cell", "n", *CELL_COLUMNS.values()], cells),
+        "## Sanity checks",
+        _table(["question", "answer", "what was found"], checks),
+        "## The numbers behind the answers",
+        _table(
+            ["", "difference", "n", "mean", "interval", "strict interval", "needed"],
+            results,
+        ),
+        "## How answers are found",
+        HOW,
+        f"Margins: {margins}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _result_cells(result: Result) -> list[str]:
+    return [
+        result.component.name,
+        str(result.estimate.num_seeds),
+        f"{result.estimate.mean:.4g}",
+        _bounds(result.interval),
+        _bounds(result.strict_interval),
+        describe_region(result),
+    ]
+
+
+def _with_error(evidence: Evidence, metric: str, cell: Cell) -> str:
+    value = evidence.contrast(metric, {cell: 1.0})
+    low, high = value.interval()
+    if math.isnan(value.mean):
+        return ""
+    return f"{value.mean:.3g}" + ("" if math.isnan(low) else f" ± {(high - low) / 2:.1g}")
+
+
+def _bounds(interval: Interval) -> str:
+    return "" if math.isnan(interval.low) else f"{interval.low:.4g} to {interval.high:.4g}"
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _as_json(verdict: Verdict, settings: CompareSettings) -> dict[str, Any]:
+    return {
+        "sentences": verdict.sentences,
+        "settings": settings.model_dump(),
+        "claims": [_judgement_json(j) for j in verdict.judgements],
+        "matrix": [
+            _judgement_json(j)
+            | {"guess": p.guess.name, "best": p.best.name if p.best else None, "rule": p.rule}
+            for p, j in verdict.matrix
+        ],
+        "checks": [c._asdict() for c in verdict.checks],
+    }
+
+
+def _judgement_json(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "claim": judgement.claim.number,
+        "text": judgement.claim.text,
+        "row": judgement.row.name,
+        "word": judgement.word,
+        "reason": judgement.reason,
+        "hint": judgement.hint,
+        "physically_relevant": judgement.physically_relevant,
+        "facts": [{"fails_if": text, "holds": holds} for text, holds in judgement.row.facts],
+        "components": [_result_json(result) for result in judgement.results],
+    }
+
+
+def _result_json(result: Result) -> dict[str, Any]:
+    component, estimate = result.component, result.estimate
+    return {
+        "name": component.name,
+        "metric": component.metric,
+        "weights": {cell.name: weight for cell, weight in component.weights.items()},
+        "mean": _number(estimate.mean),
+        "se_seed": _number(estimate.se_seed),
+        "se_event": _number(estimate.se_event),
+        "num_seeds": estimate.num_seeds,
+        "interval": [_number(end) for end in result.interval],
+        "strict_interval": [_number(end) for end in result.strict_interval],
+        "event_interval": [_number(end) for end in result.event_interval],
+        "region": [_number(end) for end in result.region],
+        "physically_relevant": result.physically_relevant,
+    }
+
+
+def _number(value: float) -> float | None:
+    """Return what JSON can hold, with nine digits; null for NaN and for no bound."""
+    return float(f"{value:.9g}") if math.isfinite(value) else None

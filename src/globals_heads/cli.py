@@ -90,7 +90,7 @@ RunOption = Annotated[
         "--settings",
         parser=_parsed(RunSettings),
         metavar="JSON",
-        help="The network, as a cfg.yaml.",
+        help="As in a cfg.yaml.",
     ),
 ]
 CompareOption = Annotated[

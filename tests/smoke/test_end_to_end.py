@@ -16,6 +16,7 @@ RUN_FILES = (
     "facts/metrics_train.csv",
     "facts/metrics_val.csv",
     "facts/metrics_test.csv",
+    "facts/events_test.npz",
     "figures/curves.csv",
     "figures/curves.png",
     "figures/curves.svg",
@@ -27,6 +28,9 @@ FIGURES = (
     "heatmap_probe_rec_globals",
     "learning_curves",
     "tradeoff",
+    "chain",
+    "met",
+    "residuals",
 )
 
 

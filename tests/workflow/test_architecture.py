@@ -22,7 +22,7 @@ HOMES = {
     "pythia8mc": "generate/",
     "fastjet": "generate/",
     "awkward": "generate/",
-    "matplotlib": "compare/figures.py",
+    "matplotlib": ("compare/figures.py", "compare/physics_figures.py"),
     "snakemake": "nowhere",
 }
 

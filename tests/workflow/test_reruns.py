@@ -9,7 +9,10 @@ import pytest
 
 RUNS = {f"{space}/beta_{beta}/seed_0" for space in ("none", "vq") for beta in (0, 1)}
 VQ_RUNS = {run for run in RUNS if run.startswith("vq")}
-PLOTS = {"plot_run", "plot_heatmap", "plot_learning_curves", "plot_tradeoff"}
+OF_SUMMARY = {"plot_heatmap", "plot_tradeoff", "plot_chain"}
+OF_FACTS = {"plot_met", "plot_residuals"}
+PLOTS = {"plot_run", "plot_learning_curves", *OF_SUMMARY, *OF_FACTS}
+ANSWERS = {"compare", "judge"}
 RUN = "vq/beta_1/seed_0"
 
 
@@ -137,20 +140,20 @@ def test_edited_comments(study):
     assert not study.plan()
 
 
-EVERYTHING_LEARNED = {"train", "evaluate", "collect", *PLOTS}
+EVERYTHING_LEARNED = {"train", "evaluate", "collect", *ANSWERS, *PLOTS}
 
 
 @pytest.mark.parametrize(
     ("module", "rules"),
     [
-        ("learn/evaluation.py", {"evaluate", "collect", "plot_heatmap", "plot_tradeoff"}),
+        ("learn/evaluation.py", {"evaluate", "collect", *ANSWERS, *OF_SUMMARY, *OF_FACTS}),
         ("learn/yardsticks.py", {"yardsticks", "collect", "plot_heatmap", "plot_tradeoff"}),
         ("learn/model.py", EVERYTHING_LEARNED),
         ("learn/training.py", EVERYTHING_LEARNED),
         ("learn/bottlenecks.py", EVERYTHING_LEARNED),
         ("packing.py", {"pack", *EVERYTHING_LEARNED}),
         ("compare/figures.py", PLOTS),
-        ("compare/summary.py", {"collect", *PLOTS}),
+        ("compare/summary.py", {"collect", *ANSWERS, *PLOTS}),
         ("settings.py", set()),
         ("cli.py", set()),
     ],
@@ -239,7 +242,7 @@ def test_deleted_run_is_made_again(study):
     ("deleted", "rules"),
     [
         ("results/by_number", {"link_runs"}),
-        ("results/summary.csv", {"collect", "plot_heatmap", "plot_tradeoff"}),
+        ("results/summary.csv", {"collect", *ANSWERS, *OF_SUMMARY}),
         ("results/figures/heatmap_val_loss.svg", {"plot_heatmap"}),
         ("results/figures/tradeoff.csv", {"plot_tradeoff"}),
         ("results/figures/learning_curves.png", {"plot_learning_curves"}),

@@ -163,6 +163,12 @@ def test_a_heat_map_of_nothing_but_holes(runs, tmp_path):
     draw_all(runs, tmp_path / "figures")
 
 
+def test_an_unknown_heat_map_is_refused(runs, tmp_path):
+    summarised(runs)
+    with pytest.raises(UserError, match="no heat map of 'T'; choose one of val_loss, rec_tokens"):
+        plot_heatmap(GRID, runs.parent / "summary.csv", "T", tmp_path / "T.svg", PlotSettings())
+
+
 def test_colours_of_a_row_span_from_its_lowest_to_its_highest():
     scaled = scaled_by_row(np.array([[1.0, 10.0, 100.0], [5.0, math.nan, 5.0]]))
     assert_allclose(scaled, [[0, 0.5, 1], [0, math.nan, 0]])

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from globals_heads.compare.summary import read_facts, read_summary
 from globals_heads.facts import RunFolder
-from globals_heads.files import atomic_path, write_text
+from globals_heads.files import UserError, atomic_path, write_text
 from globals_heads.geometry import Array
 from globals_heads.settings import Grid, PlotSettings, RunKey, format_beta
 
@@ -124,6 +124,10 @@ def plot_heatmap(
     settings
         How it looks.
     """
+    if metric not in HEATMAPS:
+        raise UserError(
+            f"There is no heat map of {metric!r}; choose one of {', '.join(HEATMAPS)} for --metric."
+        )
     title, compare = HEATMAPS[metric]
     table = read_summary(summary)
     rows, columns = [format_beta(b) for b in grid.globals_beta], list(grid.latent_space)

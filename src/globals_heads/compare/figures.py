@@ -103,7 +103,7 @@ def cell_legend(figure: Figure, grid: Grid) -> None:
         for b in map(format_beta, grid.globals_beta)
     ]
     handles = [*spaces, *weights]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=6 if len(handles) <= 6 else 5)
 
 
 def plot_heatmap(

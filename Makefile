@@ -1,4 +1,4 @@
-# The whole study: make run. All checks: make test. Each sets up .venv first, once.
+# The whole study: make run. One page with its results: make report. All checks: make test. Each sets up .venv first, once.
 
 PYTHON ?= python3
 # Extra arguments for pip, for instance the index of a CPU-only or a CUDA build of torch.
@@ -32,7 +32,7 @@ format: $(INSTALLED)
 	$(BIN)/snakefmt Snakefile workflow
 
 report: $(INSTALLED)
-	$(BIN)/snakemake --profile local --report results/report.html
+	$(BIN)/snakemake --profile local report
 
 env: $(INSTALLED)
 

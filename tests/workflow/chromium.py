@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
+from threading import Timer
 
 PATH = shutil.which("chromium")
 FLAGS = (
@@ -34,12 +35,15 @@ def opened(path, profile):
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0
         )
+    watchdog = Timer(120, process.kill)
+    watchdog.start()
     try:
         page = Page(process)
         page.go(path.absolute().as_uri())
         yield page
         page.browser("Browser.close")
     finally:
+        watchdog.cancel()
         process.kill()
         process.wait()
         process.stdin.close()

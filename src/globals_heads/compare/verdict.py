@@ -125,8 +125,9 @@ def _said(judgements: Iterable[Judgement]) -> str:
 
 
 def _answer(judgement: Judgement) -> str:
-    """Return the word of a judgement with its hint."""
-    return judgement.word + (f" (these runs alone: {judgement.hint})" if judgement.hint else "")
+    """Return the word of a judgement, with its hint if that says more."""
+    word, hint = judgement.word, judgement.hint
+    return word if hint in ("", word) else f"{word} (these runs alone: {hint})"
 
 
 def _and(names: Sequence[str]) -> str:

@@ -10,8 +10,10 @@ import yaml
 
 try:
     from globals_heads import provenance
+    from globals_heads.facts import RunFolder
     from globals_heads.files import UserError
-    from globals_heads.settings import Settings, format_beta, validated
+    from globals_heads.settings import Settings, format_beta
+    from globals_heads.validation import validated
 except ModuleNotFoundError as error:
     sys.exit(
         f"The Python that runs snakemake ({sys.executable}) lacks {error.name}: set up the "
@@ -105,17 +107,14 @@ def run_settings(wildcards):
 
 def run_name(wildcards):
     """Return the run's folder below results/runs."""
-    return (
-        f"{wildcards.latent_space}/beta_{wildcards.globals_beta}/seed_{wildcards.seed}"
-    )
+    cell = f"{wildcards.latent_space}/beta_{wildcards.globals_beta}"
+    return f"{wildcards.variant}{cell}/seed_{wildcards.seed}"
 
 
 def run_files(pattern=None):
-    """Return one kind of file of all runs, or every kind."""
+    """Return one kind of file of all runs that are compared, or every kind."""
     patterns = [pattern] if pattern else RUN_FILES
-    return [
-        f"results/runs/{key.name}/{name}" for key in STUDY.runs for name in patterns
-    ]
+    return [f"results/runs/{key.name}/{name}" for key in RUNS for name in patterns]
 
 
 def comparison_figures():
@@ -155,6 +154,14 @@ config.update(STUDY.model_dump())
 NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
 DATASET = dataset_name()
 GRID = STUDY.grid.model_dump_json()
+PLAIN_GRID = STUDY.grid.plain.model_dump_json()
+# Those that are compared: all, or the finished ones.
+RUNS = [
+    key
+    for key in STUDY.runs
+    if STUDY.missing_runs == "train"
+    or RunFolder(Path("results/runs", key.name)).is_finished
+]
 OBJECT_TYPES = json.dumps(STUDY.object_types)
 PACKED = f"results/data/{DATASET}/packed.h5"
 RUN_FILES = [
@@ -171,10 +178,28 @@ RUN_FILES = [
 ]
 
 
+def values_of(name, runs):
+    """Return a regular expression for the values of one key column of these runs."""
+    values = dict.fromkeys(str(key.columns[name]) for key in runs)
+    return "(?:" + "|".join(re.escape(value) for value in values) + ")"
+
+
+def variant_pattern(variant):
+    """Return a regular expression for a variant's folder, where one of its own runs follows."""
+    runs = [key for key in STUDY.runs if key.variant == variant]
+    space, beta, seed = (
+        values_of(name, runs) for name in ("latent_space", "globals_beta", "seed")
+    )
+    folder = f"{variant}/" if variant else ""
+    return f"{folder}(?={space}/beta_{beta}/seed_{seed}/)"
+
+
 wildcard_constraints:
-    latent_space="|".join(STUDY.latent_space),
-    globals_beta="|".join(re.escape(format_beta(beta)) for beta in STUDY.globals_beta),
-    seed="|".join(str(seed) for seed in range(STUDY.seeds)),
+    # The runs of the plain grid lie beside the folders of the variants, in none of their own.
+    variant="|".join(variant_pattern(name) for name in ("", *STUDY.variants)),
+    latent_space=values_of("latent_space", STUDY.runs),
+    globals_beta=values_of("globals_beta", STUDY.runs),
+    seed=values_of("seed", STUDY.runs),
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
     metric="|".join(HEATMAPS),

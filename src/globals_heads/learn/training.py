@@ -8,6 +8,8 @@ hold the components without their weights, so that cells with different weights 
 
 import copy
 import math
+import resource
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from tqdm import tqdm
 from globals_heads import codebook
 from globals_heads.facts import RunFolder, write_epochs
 from globals_heads.files import UserError
-from globals_heads.learn.checkpoint import save_model
+from globals_heads.learn.checkpoint import TrainedModel, save_model
 from globals_heads.learn.model import Batch, Reconstruction, TokenAutoencoder
 from globals_heads.packing import Normalisation, PackedData, PackedSplit
 from globals_heads.settings import RunSettings, TrainSettings
@@ -47,7 +49,10 @@ def train(settings: RunSettings, data: PackedData, folder: RunFolder, threads: i
     model, history, best_epoch = fit(settings, data, threads)
     for split, epochs in history.items():
         write_epochs(folder.metrics(split), settings.key, epochs)
-    save_model(folder.model, model, settings, data.info, best_epoch)
+    diverged = any(not math.isfinite(epochs[-1]["loss"]) for epochs in history.values())
+    save_model(
+        folder.model, TrainedModel(model, settings, data.info, best_epoch, diverged=diverged)
+    )
 
 
 def fit(
@@ -99,6 +104,7 @@ def fit(
             timing = {
                 "epoch_time_s": time.perf_counter() - start,
                 "throughput": data.train.num_events / train_time,
+                "peak_memory_mib": peak_memory_mib(),
             }
             common = {"epoch": epoch, "lr": lr}
             history["train"].append(common | step_facts | timing)
@@ -312,6 +318,12 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if gpu else "cpu"
     return torch.device(device)
+
+
+def peak_memory_mib() -> float:
+    """Return the most memory that this process has had so far."""
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def format_log_line(

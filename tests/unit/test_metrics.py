@@ -40,6 +40,7 @@ def test_skill_is_one_for_the_yardstick_and_zero_for_the_mean(error, expected):
 
 def test_without_a_gain_of_the_yardstick_there_is_no_skill():
     assert math.isnan(metrics.skill(0.5, 1.0))
+    assert math.isnan(metrics.skill(0.5, 1.5))
 
 
 def test_normalised_mse_is_one_for_a_miss_of_one_scale():

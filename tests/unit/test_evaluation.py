@@ -79,6 +79,17 @@ def test_the_probe_is_fitted_on_the_training_split(packed, tmp_path):
     assert read(folder.metrics("test"))["rec_globals", "probe"] == pytest.approx(expected)
 
 
+def test_the_canonical_error_is_in_units_of_the_training_split(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    evaluate(packed, folder, threads=1)
+    features = predict(load_model(folder.model).model, packed.test).features
+    expected = tokens_nmse(
+        *(packed.info.objects(f) for f in (features, packed.test.features, packed.train.features))
+    )
+    assert read(folder.metrics("test"))["tokens_nmse", "all"] == pytest.approx(expected)
+
+
 def test_a_model_is_not_measured_on_data_of_other_units(packed, tmp_path):
     folder = RunFolder(tmp_path)
     train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
@@ -172,23 +183,29 @@ def test_the_fit_on_the_objects_sees_the_training_split_alone(tmp_path):
     assert_allclose(predicted, met(data) * 0.5 / 0.3, atol=1e-2)
 
 
-def evaluate_planted(tmp_path, monkeypatch, data, turn):
+def same(met, phi):
+    return met, phi
+
+
+def evaluate_planted(tmp_path, monkeypatch, data, turn, pt_factors=(1, 1, 1), signs=(1, 1, 1)):
     """Return the facts of a model whose head predicts turn(MET, METphi).
 
-    Its objects have half as much energy again and are true in all else. Its pooled latents are the
-    true MET components, so that the probe has all to read.
+    Its objects have half as much energy again, and pT times a factor per split; all else is true.
+    Its pooled latents are the true MET components with a sign per split, so that the probe has all
+    to read.
     """
     folder = RunFolder(tmp_path / "run")
     key = RunKey(latent_space="none", globals_beta=1, seed=0)
     train(Settings(epochs=1).run_settings(key), data, folder, threads=1)
 
     def predicted(_, split):
+        place = [split is s for s in (data.train, data.val, data.test)].index(True)
         polar = data.info.globals.invert(split.globals)
         head = data.info.globals.normalise(np.column_stack(turn(*polar.T)))
         objects = data.info.features.invert(split.features)
-        objects[:, 0] += math.log(1.5)
+        objects[:, :2] += np.log([1.5, pt_factors[place]])
         features = data.info.features.normalise(objects)
-        pooled = data.info.met_components(split.globals)
+        pooled = signs[place] * data.info.met_components(split.globals)
         return Predictions(features, head, pooled, 0.0, None)
 
     monkeypatch.setattr("globals_heads.learn.evaluation.predict", predicted)
@@ -235,10 +252,26 @@ def test_a_head_that_is_off_by_a_turn_shows_as_what_it_is(tmp_path, monkeypatch)
 def test_skill_is_that_of_the_probe_beside_the_fit_on_true_objects(tmp_path, monkeypatch):
     """The probe knows all, the fit misses the test split by a third of it."""
     data = pack_planted(tmp_path, PackSettings(globals_target="polar"), factors=(0.2, 0.2, 0.3))
-    found = evaluate_planted(tmp_path, monkeypatch, data, lambda met, phi: (met, phi))
+    found = evaluate_planted(tmp_path, monkeypatch, data, same)
     fit_error = np.mean((met(data) / 3) ** 2) / data.info.met_scale_gev**2
     assert found["skill", "probe"] == pytest.approx(1 / (1 - fit_error), rel=1e-4)
     assert found["rec_globals", "survived"] == pytest.approx(fit_error, rel=1e-4)
+
+
+def test_what_survives_is_fitted_on_reconstructed_objects(tmp_path, monkeypatch):
+    """pT comes out doubled in training, which the fit halves, and tripled in the test split."""
+    data = pack_planted(tmp_path, PackSettings(globals_target="polar"))
+    found = evaluate_planted(tmp_path, monkeypatch, data, same, pt_factors=(2, 5, 3))
+    expected = np.mean((met(data) / 2) ** 2) / data.info.met_scale_gev**2
+    assert found["rec_globals", "survived"] == pytest.approx(expected, rel=1e-4)
+    assert found["skill", "probe"] == pytest.approx(1, abs=1e-5), "of true objects"
+
+
+def test_the_penalty_of_the_probe_is_chosen_on_validation(tmp_path, monkeypatch):
+    """There the latents mislead, so that the strongest penalty does best: it halves the slope."""
+    data = pack_planted(tmp_path, PackSettings(globals_target="polar"))
+    found = evaluate_planted(tmp_path, monkeypatch, data, same, signs=(1, -1, 1))
+    assert found["r2", "probe"] == pytest.approx(1 - 0.5**2, abs=0.01)
 
 
 def test_the_canonical_error_of_tokens_has_the_units_of_the_default_features(tmp_path):
@@ -258,10 +291,11 @@ def test_the_canonical_error_of_tokens_has_the_units_of_the_default_features(tmp
         found.append(tokens_nmse(made + np.array([0, 0, 0, 2 * np.pi]), true, in_training))
     assert found[0] > 0.001
     assert found[1] == pytest.approx(found[0], rel=1e-4)
-    # An energy below 0, as a model of raw features may predict it, counts as 1 GeV.
-    below, one = true.copy(), true.copy()
-    below[0, 0], one[0, 0] = -3.0, 1.0
-    assert tokens_nmse(below, true, in_training) == tokens_nmse(one, true, in_training) > 0
+    # E or pT below 0, as a model of raw features may predict them, count as 1 GeV.
+    for column in (0, 1):
+        below, one = true.copy(), true.copy()
+        below[0, column], one[0, column] = -3.0, 1.0
+        assert tokens_nmse(below, true, in_training) == tokens_nmse(one, true, in_training) > 0
 
 
 def test_use_of_the_codebook_by_hand(packed):

@@ -212,7 +212,9 @@ def test_clipping_is_counted_and_can_be_switched_off(tmp_path, packed):
     norms = {}
     for clip in (1e-6, None):
         folder = RunFolder(tmp_path / str(clip))
-        train(run_settings(train=TrainSettings(clip_norm=clip)), packed, folder, threads=1)
+        # Three steps, all of them clipped: a fraction of 1, not 3.
+        settings = TrainSettings(clip_norm=clip, batch_size=20)
+        train(run_settings(train=settings), packed, folder, threads=1)
         header, row, *_ = folder.metrics("train").read_text().splitlines()
         first = dict(zip(header.split(","), row.split(","), strict=True))
         assert float(first["clipped_fraction"]) == (0 if clip is None else 1)

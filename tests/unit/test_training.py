@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from samples import pack_random
 
 from globals_heads.facts import RunFolder
 from globals_heads.files import UserError
@@ -22,7 +23,14 @@ from globals_heads.learn.training import (
     square,
     train,
 )
-from globals_heads.settings import BottleneckSettings, RunKey, Settings, TrainSettings, VqSettings
+from globals_heads.settings import (
+    BottleneckSettings,
+    PackSettings,
+    RunKey,
+    Settings,
+    TrainSettings,
+    VqSettings,
+)
 
 CPU = torch.device("cpu")
 SMALL_CODEBOOK = BottleneckSettings(vq=VqSettings(codebook_size=16))
@@ -150,6 +158,25 @@ def test_angles_differ_the_short_way_round():
     torch.autograd.backward(value)
     # The gradient drives the second column up, across the jump.
     assert_allclose(difference.grad[0], [6.2, -short], rtol=1e-5)
+
+
+def test_the_loss_takes_angles_the_short_way_round(tmp_path):
+    """phi and METphi nearly a whole turn too far are 0.1 rad short of the truth."""
+    settings = PackSettings(features="raw", globals_target="polar")
+    packed, settings = pack_random(tmp_path / "packed.h5", settings), run_settings()
+    model = TokenAutoencoder(settings, packed.info)
+    batch = next(batches(packed.train, 60, CPU))
+    made = model(batch)
+    turn = 2 * math.pi - 0.1
+    scales = packed.info.features.scale[3], packed.info.globals.scale[1]
+    features, globals_ = batch.features.clone(), batch.globals.clone()
+    features[:, 3] += turn / scales[0]
+    globals_[:, 1] += turn / scales[1]
+    loss, sums = Loss(settings, packed, model, CPU), Sums()
+    loss(batch, made._replace(features=features, globals=globals_), sums)
+    facts = loss.facts(sums)
+    assert facts["rec_tokens"] == pytest.approx((0.1 / scales[0]) ** 2 / 4, rel=1e-4)
+    assert facts["rec_globals"] == pytest.approx((0.1 / scales[1]) ** 2 / 2, rel=1e-4)
 
 
 def test_same_settings_give_the_same_weights_and_facts(tmp_path, packed):

@@ -78,16 +78,17 @@ def test_pooling_is_the_sum_over_objects_divided_by_the_slots(packed):
     assert (np.diff(packed.train.offsets) == 0).any()
 
 
-def test_the_globals_head_sees_quantised_latents(packed):
+def test_decoder_and_globals_head_see_quantised_latents(packed):
     torch.manual_seed(0)
     model = TokenAutoencoder(run_settings("vq"), packed.info).eval()
     batch = next(batches(packed.train, 60, CPU))
     with torch.no_grad():
-        pooled = model(batch).pooled
+        made = model(batch)
         z_e = model.encoder(torch.cat([batch.features, model.type_embedding(batch.types)], dim=1))
         z_q = model.bottleneck(z_e).z_q
-    expected = torch.zeros_like(pooled).index_add(0, batch.event, z_q) / 18
-    assert torch.allclose(pooled, expected)
+        assert torch.allclose(made.features, model.decoder(z_q))
+    expected = torch.zeros_like(made.pooled).index_add(0, batch.event, z_q) / 18
+    assert torch.allclose(made.pooled, expected)
     assert not torch.allclose(z_q, z_e)
 
 

@@ -22,15 +22,17 @@ RUN_FILES = (
     "figures/curves.svg",
 )
 FIGURES = (
-    "heatmap_val_loss",
     "heatmap_rec_tokens",
-    "heatmap_rec_globals",
     "heatmap_probe_rec_globals",
-    "learning_curves",
+    "heatmap_rec_globals",
+    "heatmap_survived_rec_globals",
+    "heatmap_val_loss",
     "tradeoff",
     "chain",
     "met",
     "residuals",
+    "learning_curves",
+    "codebook",
 )
 
 
@@ -105,4 +107,4 @@ def check_reports(study):
     study.run("--report", "report.html")
     page = (study / "report.html").read_text(encoding="utf-8")
     assert "summary table" in page
-    assert page.count("heat map") >= 4
+    assert page.count("heat map") >= 5

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from globals_heads.compare.evidence import num_codes
-from globals_heads.compare.style import COLORS, HOLE_COLOR, hatch, legend, save, wrapped
+from globals_heads.compare.style import COLORS, HOLE_COLOR, hatch, legend, log_ticks, save, wrapped
 from globals_heads.compare.summary import read_facts, read_plain, read_runs
 from globals_heads.facts import RunFolder
 from globals_heads.settings import DISCRETE, Grid, PlotSettings, RunKey, format_beta
@@ -70,6 +70,7 @@ def plot_learning_curves(
         )
         name_holes(panel, table[cell], facts["val"])
         panel.set_yscale("log")
+        log_ticks(panel, "y")
     for column, space in enumerate(columns):
         panels[0, column].set_title(f"latent_space {space}")
         epoch_axis(strips[-1, column])

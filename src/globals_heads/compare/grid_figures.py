@@ -20,6 +20,7 @@ from globals_heads.compare.style import (
     hatch,
     intervals_text,
     legend,
+    log_scale,
     marker_of,
     save,
     yardstick_handles,
@@ -177,10 +178,6 @@ def plot_tradeoff(
     numbers = []
     for axes, (column, title) in zip(panels, panels_by_column.items(), strict=True):
         axes.set(xlabel="T = rec_tokens (MSE of normalised features)", title=title)
-        if log_tokens["n"].any():
-            axes.set_xscale("log")
-        else:
-            hatch(axes, (0, 0), axes.transAxes)
         errors = read_cells(comparison, column)
         numbers.append(tokens.add_prefix("rec_tokens_").join(errors).assign(metric=column))
         for space, beta in errors.index:
@@ -190,6 +187,8 @@ def plot_tradeoff(
             axes.plot(runs["rec_tokens"], runs[column], ls="", ms=5.5, alpha=0.5, **look)
             axes.errorbar(x["mean"], y["mean"], arms(y), arms(x), ecolor=COLORS[space], **BAR)
         draw_yardsticks(axes, table)
+    for axes in panels:
+        log_scale(axes, "x")
     panels[0].set_ylabel("globals error (NMSE of MET components)")
     figure.suptitle(f"test split; {intervals_text(log_tokens['n'])}")
     handles = [*cell_handles(grid), *yardstick_handles(*LIMITS)]

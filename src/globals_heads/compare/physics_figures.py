@@ -1,5 +1,6 @@
 """Figures in physics units: the chain of yardsticks, MET response, residuals of objects."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from globals_heads.compare.comparison import read_cells
 from globals_heads.compare.statistics import estimate
@@ -18,9 +18,9 @@ from globals_heads.compare.style import (
     dodge,
     draw_intervals,
     draw_seeds,
-    hatch,
     intervals_text,
     legend,
+    log_scale,
     marker_of,
     save,
     weight_handles,
@@ -152,30 +152,28 @@ def plot_met(
     )
     for column, space in enumerate(grid.latent_space):
         for axes, metric in zip(panels[:, column], [*BINNED, DPHI], strict=True):
-            places = [f"probe:{name}" for name in bins] if metric in BINNED else ["probe"]
+            suffixes = [f":{name}" for name in bins] if metric in BINNED else [""]
             for i, beta in enumerate(betas):
-                x = np.arange(len(places)) + dodge(i, len(betas), 0.5)
+                x = np.arange(len(suffixes)) + dodge(i, len(betas), 0.5)
                 if metric == DPHI:
                     x = np.array([float(i)])
-                part = cells.reindex([(space, beta, metric, group) for group in places])
-                style = "-" + marker_of(grid, beta)
-                axes.plot(x, part["mean"], style, color=COLORS[space], lw=0.8, ms=4.5)
+                part = cells.reindex([(space, beta, metric, f"probe{s}") for s in suffixes])
+                line = "-" + marker_of(grid, beta)
+                axes.plot(x, part["mean"], line, color=COLORS[space], lw=0.8, ms=4.5)
                 draw_intervals(axes, x, part, COLORS[space])
-            draw_known(axes, values[metric], bins if metric in BINNED else None)
+            draw_known(axes, values, metric, suffixes)
         panels[0, column].set_title(f"latent_space {space}")
         for axes in panels[: len(BINNED), column]:
             names = [f"> {low}" if high == "inf" else f"{low}-{high}" for low, high in edges]
             axes.set_xticks(range(len(bins)), names, rotation=30, fontsize="small")
+            axes.set_xlim(-0.5, len(bins) - 0.5)
         panels[len(BINNED) - 1, column].set_xlabel("true MET (GeV)")
         panels[-1, column].set_xticks(range(len(betas)), betas)
         panels[-1, column].set(xlabel="globals_beta", xlim=(-0.5, len(betas) - 0.5))
     for axes, label in zip(panels[:, 0], BINNED.values(), strict=False):
         axes.set_ylabel(label)
     for axes in panels[1 : len(BINNED)].flat:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_scale(axes, "y")
     panels[-1, 0].set_ylabel("$\\sigma_{68}(\\Delta\\phi)$ (rad)\n|t| > 50 GeV")
     figure.suptitle(f"ridge probe on the pooled latents, test split\n{intervals_text(cells['n'])}")
     handles = [*weight_handles(grid), *yardstick_handles(*MET_YARDSTICKS)]
@@ -183,15 +181,15 @@ def plot_met(
     save(figure, cells.reset_index(), output, settings)
 
 
-def draw_known(axes: Axes, known: "pd.Series[float]", bins: list[str] | None) -> None:
-    """Draw the yardsticks as grey lines, over the `bins` or at one height."""
+def draw_known(axes: Axes, known: "pd.Series[float]", metric: str, suffixes: Sequence[str]) -> None:
+    """Draw the yardsticks as grey lines: over bins, whose groups end in `suffixes`, or level."""
     for name in MET_YARDSTICKS:
         line: dict[str, Any] = {"color": "grey", "linestyle": YARDSTICKS[name][1], "zorder": 0}
-        if bins is None:
-            axes.axhline(known[name], **line)
+        heights = [known.get((metric, name + suffix), np.nan) for suffix in suffixes]
+        if len(heights) == 1:
+            axes.axhline(heights[0], **line)
         else:
-            values = [known.get(f"{name}:{edges}", np.nan) for edges in bins]
-            axes.plot(range(len(bins)), values, **line)
+            axes.plot(range(len(heights)), heights, **line)
 
 
 def seed_means(facts: pd.DataFrame) -> pd.DataFrame:
@@ -250,11 +248,8 @@ def plot_residuals(
             draw_intervals(left, np.array([x]), whole, COLORS[space])
         left.set_ylabel(f"$\\sigma_{{68}}$ of {label}")
         left.set(xticks=range(len(betas)), xticklabels=betas)
-        if len(cells):
-            left.set_yscale("log")
-        else:
-            hatch(left, (0, 0), left.transAxes)
-            hatch(right, (0, 0), right.transAxes)
+        for axes in (left, right):
+            log_scale(axes, "y")
         right.set_xticks(range(len(types)), types)
     panels[0, 0].set_title("all objects")
     panels[0, 1].set_title("by object type, mean of the seeds")

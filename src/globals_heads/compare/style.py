@@ -4,6 +4,7 @@ One latent space has one colour and one globals_beta one marker in every figure.
 or is missing is named in every figure that would show it.
 """
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from matplotlib.transforms import Transform
 
 from globals_heads.compare.statistics import MIN_SEEDS
@@ -81,12 +83,19 @@ def save(figure: Figure, numbers: pd.DataFrame, output: Path, settings: PlotSett
 
 
 def legend(figure: Figure, handles: Sequence[Artist], table: pd.DataFrame, columns: int) -> None:
-    """Draw `handles` below the figure, and above them name the runs of `table` without a result."""
+    """Draw `handles` below the figure, and above them name the runs of `table` without a result.
+
+    They have as few rows as `columns` allow, and are spread over these rows.
+    """
     title = wrapped(holes(table), int(13 * figure.get_figwidth()))
     if not (handles or title):
         return
+    rows = math.ceil(len(handles) / columns)
     shown = figure.legend(
-        handles=handles, loc="outside lower center", ncols=columns, title=title or None
+        handles=handles,
+        loc="outside lower center",
+        ncols=math.ceil(len(handles) / rows) if rows else 1,
+        title=title or None,
     )
     shown.get_title().set(color=HOLE_COLOR, fontsize="small", multialignment="center")
 
@@ -114,6 +123,26 @@ def hatch(axes: Axes, corner: tuple[float, float], transform: Transform) -> None
     square = Rectangle(corner, 1, 1, fill=False, hatch="///", edgecolor="grey", linewidth=0)
     square.set_transform(transform)
     axes.add_patch(square)
+
+
+def log_scale(axes: Axes, along: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic once all is drawn; hatch axes in which nothing was found to draw."""
+    drawn = axes.dataLim
+    if np.isfinite(drawn.minposx if along == "x" else drawn.minposy):
+        axes.set(**{f"{along}scale": "log"})
+        log_ticks(axes, along)
+    else:
+        hatch(axes, (0, 0), axes.transAxes)
+
+
+def log_ticks(axes: Axes, along: Literal["x", "y"]) -> None:
+    """Give a logarithmic axis plain numbers if it is too short for powers of ten."""
+    low, high = axes.get_xlim() if along == "x" else axes.get_ylim()
+    if high < 20 * low:
+        axis = axes.xaxis if along == "x" else axes.yaxis
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def marker_of(grid: Grid, globals_beta: str) -> str:

@@ -23,6 +23,7 @@ from globals_heads.compare.style import (
     draw_seeds,
     intervals_text,
     legend,
+    log_scale,
     marker_of,
     save,
 )
@@ -62,25 +63,28 @@ def plot_latent_dim(
         if cell.variant in names and cell._replace(variant="") in plain
     ]
     numbers = pd.DataFrame(row for metric in LABELS for row in rows_of(evidence, metric, cells))
+    shown = axes_of(grid, cells)
     figure, panels = plt.subplots(1, len(LABELS), figsize=(10, 4.8))
-    lines = [cell for cell in dict.fromkeys(c._replace(variant="") for c in cells)]
+    lines = list(dict.fromkeys(cell._replace(variant="") for cell in cells))
     for axes, (metric, label) in zip(panels, LABELS.items(), strict=True):
         for i, (space, beta, _) in enumerate(lines):
             of_line = (numbers["latent_space"] == space) & (numbers["globals_beta"] == beta)
             part = numbers[of_line & (numbers["metric"] == metric)].sort_values("latent_dim")
             # Lines side by side, on an axis that doubles.
             x = part["latent_dim"] * 2 ** dodge(i, len(lines), 0.25)
-            draw_line(axes, x.to_numpy(), part, evidence, COLORS[space], marker_of(grid, beta), "-")
+            draw_line(
+                axes, x.to_numpy(), part, evidence, COLORS[space], marker_of(shown, beta), "-"
+            )
         dims = sorted(numbers["latent_dim"].dropna().unique())
-        axes.set_xscale("log", base=2)
+        if dims:
+            axes.set_xscale("log", base=2)
         axes.set_xticks(dims, [f"{dim:.0f}" for dim in dims])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set(xlabel="latent_dim", ylabel=label)
-    panels[0].set_yscale("log")
+        if metric == TOKENS or not dims:
+            log_scale(axes, "y")
     figure.suptitle(f"test split; {intervals_text(numbers['n'])}")
-    spaces = [space for space in grid.latent_space if any(c.latent_space == space for c in cells)]
-    handles = cell_handles(grid.model_copy(update={"latent_space": spaces}))
-    legend(figure, handles, runs_of(evidence, cells), 6)
+    legend(figure, cell_handles(shown), runs_of(evidence, cells), 6)
     save(figure, numbers, output, settings)
 
 
@@ -93,11 +97,7 @@ def plot_variants(
     ln T at the smallest, paired by seed and test event.
     """
     evidence = read_evidence(summary, runs, linear_fit)
-    spaces = [
-        space
-        for space in grid.latent_space
-        if any(c.variant and c.latent_space == space for c in evidence.statuses)
-    ]
+    spaces = list(dict.fromkeys(c.latent_space for c in evidence.statuses if c.variant))
     cells = [cell for cell in evidence.statuses if cell.latent_space in spaces]
     numbers = pd.DataFrame(row for metric in LABELS for row in rows_of(evidence, metric, cells))
     betas = sorted(numbers["globals_beta"].unique(), key=float)
@@ -125,7 +125,7 @@ def plot_variants(
                 draw_line(axes, x.to_numpy(), part, evidence, COLORS[space], *looks[name])
             axes.set_xticks(range(len(betas)), betas)
             axes.set(xlabel="globals_beta", ylabel=label, title=f"latent_space {space}")
-        row[0].set_yscale("log")
+        log_scale(row[0], "y")
         prices += draw_prices(row[2], evidence, space, {name: looks[name] for name in shown})
     figure.suptitle(f"test split; {intervals_text(numbers['n'])}")
     handles = [
@@ -155,8 +155,10 @@ def draw_prices(
         draw_intervals(axes, np.array([x]), pd.DataFrame([row]), COLORS[space])
         rows.append(row)
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set_xticks(range(len(looks)), [name or "plain" for name in looks], rotation=20)
-    axes.set(xlim=(-0.5, len(looks) - 0.5), ylabel="price: ln T(largest) - ln T(smallest beta)")
+    axes.set_xticks(range(len(looks)), [name or "plain" for name in looks])
+    axes.tick_params(axis="x", labelsize="small", rotation=20)
+    axes.set(xlim=(-0.5, len(looks) - 0.5), title="price of the largest globals_beta")
+    axes.set_ylabel("ln T(largest) - ln T(smallest globals_beta)")
     return rows
 
 
@@ -196,6 +198,13 @@ def rows_of(evidence: Evidence, metric: str, cells: list[Cell]) -> list[dict[str
             | {"latent_dim": known[0] if len(known) else math.nan, "n": value.num_seeds, **numbers}
         )
     return rows
+
+
+def axes_of(grid: Grid, cells: list[Cell]) -> Grid:
+    """Return the axes of `cells`; a weight of `grid` keeps its place, and so its marker."""
+    betas = dict.fromkeys([*grid.globals_beta, *(float(cell.globals_beta) for cell in cells)])
+    spaces = dict.fromkeys(cell.latent_space for cell in cells)
+    return Grid.model_validate({"latent_space": list(spaces), "globals_beta": list(betas)})
 
 
 def runs_of(evidence: Evidence, cells: list[Cell]) -> pd.DataFrame:

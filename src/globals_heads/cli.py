@@ -105,6 +105,8 @@ ObjectTypes = Annotated[
     typer.Option(parser=_object_types, metavar="JSON", help="Name of each object-type code."),
 ]
 Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
+Comparison = Annotated[Path, typer.Option(help="Means and intervals of all cells.")]
+Yardsticks = Annotated[Path, typer.Option(help="Facts of the data set.")]
 Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
 LinearFit = Annotated[Path, typer.Option(help="The data set's errors per test event.")]
 
@@ -207,7 +209,7 @@ def collect(
     output: Output,
     runs: Runs,
     grid: GridOption,
-    yardsticks: Annotated[Path, typer.Option(help="Facts of the data set.")],
+    yardsticks: Yardsticks,
 ) -> None:
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
@@ -246,10 +248,11 @@ def tabulate(output: Output, table: Annotated[Path, typer.Option(help="The CSV f
 @app.command()
 def plot_run(run: Run, settings: PlotOption) -> None:
     """Draw one run's curves."""
-    from globals_heads.compare import figures
+    from globals_heads.compare import epoch_figures
 
     folder = RunFolder(run)
-    figures.plot_run(folder, folder.read_settings().key, folder.figures / "curves.svg", settings)
+    key = folder.read_settings().key
+    epoch_figures.plot_run(folder, key, folder.figures / "curves.svg", settings)
 
 
 @app.command()
@@ -257,55 +260,117 @@ def plot_heatmap(
     output: Output,
     metric: Annotated[str, typer.Option(help="A column of the summary.")],
     summary: Summary,
+    comparison: Comparison,
     grid: GridOption,
     settings: PlotOption,
 ) -> None:
     """Draw one metric over the grid."""
-    from globals_heads.compare import figures
+    from globals_heads.compare import grid_figures
 
-    figures.plot_heatmap(grid, summary, metric, output, settings)
+    grid_figures.plot_heatmap(grid, summary, comparison, metric, output, settings)
+
+
+@app.command()
+def plot_tradeoff(
+    output: Output,
+    summary: Summary,
+    comparison: Comparison,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw rec_tokens against the globals error."""
+    from globals_heads.compare import grid_figures
+
+    grid_figures.plot_tradeoff(grid, summary, comparison, output, settings)
+
+
+@app.command()
+def plot_chain(
+    output: Output,
+    summary: Summary,
+    comparison: Comparison,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw what is missing of MET in GeV, from the training mean to the best network."""
+    from globals_heads.compare import physics_figures
+
+    physics_figures.plot_chain(grid, summary, comparison, output, settings)
 
 
 @app.command()
 def plot_learning_curves(
-    output: Output, runs: Runs, grid: GridOption, settings: PlotOption
+    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
 ) -> None:
     """Draw the curves of all runs, one panel per cell."""
-    from globals_heads.compare import figures
+    from globals_heads.compare import epoch_figures
 
-    figures.plot_learning_curves(grid, runs, output, settings)
-
-
-@app.command()
-def plot_tradeoff(output: Output, summary: Summary, grid: GridOption, settings: PlotOption) -> None:
-    """Draw rec_tokens against the globals error."""
-    from globals_heads.compare import figures
-
-    figures.plot_tradeoff(grid, summary, output, settings)
+    epoch_figures.plot_learning_curves(grid, summary, runs, output, settings)
 
 
 @app.command()
-def plot_chain(output: Output, summary: Summary, grid: GridOption, settings: PlotOption) -> None:
-    """Draw what is missing of MET in GeV, from the training mean to the best network."""
-    from globals_heads.compare import physics_figures
+def plot_codebook(
+    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
+) -> None:
+    """Draw the use of the codebooks over the epochs."""
+    from globals_heads.compare import epoch_figures
 
-    physics_figures.plot_chain(grid, summary, output, settings)
+    epoch_figures.plot_codebook(grid, summary, runs, output, settings)
 
 
 @app.command()
-def plot_met(output: Output, runs: Runs, grid: GridOption, settings: PlotOption) -> None:
+def plot_met(
+    output: Output,
+    summary: Summary,
+    runs: Runs,
+    yardsticks: Yardsticks,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
     """Draw response and resolution of MET in bins."""
     from globals_heads.compare import physics_figures
 
-    physics_figures.plot_met(grid, runs, output, settings)
+    physics_figures.plot_met(grid, summary, runs, yardsticks, output, settings)
 
 
 @app.command()
-def plot_residuals(output: Output, runs: Runs, grid: GridOption, settings: PlotOption) -> None:
+def plot_residuals(
+    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
+) -> None:
     """Draw the residuals of objects."""
     from globals_heads.compare import physics_figures
 
-    physics_figures.plot_residuals(grid, runs, output, settings)
+    physics_figures.plot_residuals(grid, summary, runs, output, settings)
+
+
+@app.command()
+def plot_latent_dim(
+    output: Output,
+    summary: Summary,
+    runs: Runs,
+    linear_fit: LinearFit,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw T and G against latent_dim."""
+    from globals_heads.compare import variant_figures
+
+    variant_figures.plot_latent_dim(grid, summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def plot_variants(
+    output: Output,
+    summary: Summary,
+    runs: Runs,
+    linear_fit: LinearFit,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw T, G and the price of the largest globals_beta with and without the variants."""
+    from globals_heads.compare import variant_figures
+
+    variant_figures.plot_variants(grid, summary, runs, linear_fit, output, settings)
 
 
 @app.command()

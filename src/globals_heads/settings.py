@@ -126,6 +126,10 @@ class BottleneckSettings(_Block):
     """Settings of latent_space fsq."""
 
 
+# A latent space has settings of its own because it has a codebook.
+DISCRETE = tuple(BottleneckSettings.model_fields)
+
+
 class TrainSettings(_Block):
     """The optimisation, identical in every cell of the grid."""
 
@@ -209,6 +213,11 @@ class Variant(_Block):
     def changes(self) -> dict[str, dict[str, Any]]:
         """What differs from the plain grid, by block."""
         return self.model_dump(include={"model", "bottleneck", "train"}, exclude_defaults=True)
+
+    @property
+    def only_latent_dim(self) -> bool:
+        """Whether nothing but the size of the latent vector differs."""
+        return self.changes == {"model": {"latent_dim": self.model.get("latent_dim")}}
 
 
 class Grid(_Block):

@@ -12,7 +12,7 @@ try:
     from globals_heads import provenance
     from globals_heads.facts import RunFolder
     from globals_heads.files import UserError
-    from globals_heads.settings import Settings, format_beta
+    from globals_heads.settings import DISCRETE, Settings, format_beta
     from globals_heads.validation import validated
 except ModuleNotFoundError as error:
     sys.exit(
@@ -29,7 +29,13 @@ TABLES = {
     "summary": "summary of the runs",
     "comparison": "comparison of the cells",
 }
-HEATMAPS = ["val_loss", "rec_tokens", "rec_globals", "probe_rec_globals"]
+HEATMAPS = [
+    "rec_tokens",
+    "probe_rec_globals",
+    "rec_globals",
+    "survived_rec_globals",
+    "val_loss",
+]
 
 
 def load_study(values):
@@ -111,16 +117,23 @@ def run_name(wildcards):
     return f"{wildcards.variant}{cell}/seed_{wildcards.seed}"
 
 
-def run_files(pattern=None):
-    """Return one kind of file of all runs that are compared, or every kind."""
+def run_files(pattern=None, runs=None):
+    """Return one kind of file of runs, by default of all that are compared, or every kind."""
+    runs = RUNS if runs is None else runs
     patterns = [pattern] if pattern else RUN_FILES
-    return [f"results/runs/{key.name}/{name}" for key in RUNS for name in patterns]
+    return [f"results/runs/{key.name}/{name}" for key in runs for name in patterns]
 
 
 def comparison_figures():
     """Return all figures that compare runs."""
-    names = ["learning_curves", "tradeoff", "chain", "met", "residuals"]
-    names += [f"heatmap_{metric}" for metric in HEATMAPS]
+    names = [f"heatmap_{metric}" for metric in HEATMAPS]
+    names += ["tradeoff", "chain", "met", "residuals", "learning_curves"]
+    if set(STUDY.latent_space) & set(DISCRETE):
+        names.append("codebook")
+    if any(variant.only_latent_dim for variant in STUDY.variants.values()):
+        names.append("latent_dim")
+    if not all(variant.only_latent_dim for variant in STUDY.variants.values()):
+        names.append("variants")
     return [
         f"results/figures/{name}.{kind}"
         for name in names
@@ -162,6 +175,8 @@ RUNS = [
     if STUDY.missing_runs == "train"
     or RunFolder(Path("results/runs", key.name)).is_finished
 ]
+PLAIN_RUNS = [key for key in RUNS if not key.variant]
+CODEBOOK_RUNS = [key for key in PLAIN_RUNS if key.latent_space in DISCRETE]
 OBJECT_TYPES = json.dumps(STUDY.object_types)
 PACKED = f"results/data/{DATASET}/packed.h5"
 RUN_FILES = [

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from globals_heads.facts import RunFolder
+from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
 from globals_heads.files import UserError, write_text
 from globals_heads.settings import Grid, RunKey
 
@@ -144,3 +144,24 @@ def read_long(path: Path, key: RunKey | None = None) -> dict[tuple[str, str], fl
 def read_summary(path: Path) -> pd.DataFrame:
     """Return results/summary.csv as a table, the key columns as text."""
     return read_facts(path)
+
+
+def read_plain(path: Path) -> pd.DataFrame:
+    """Return the summary's rows of the plain grid, by the names of their runs."""
+    table = read_summary(path)
+    return table[table["variant"] == ""].set_index("run", drop=False)
+
+
+def read_runs(grid: Grid, table: pd.DataFrame, runs: Path, split: str) -> pd.DataFrame:
+    """Return the facts of all runs of `grid` that the summary `table` does not call missing.
+
+    Without any, the table has no rows and the columns that figures look at.
+    """
+    keys = [key for key in grid.runs if table["status"][key.name] != "missing"]
+    if not keys:
+        columns = Metric._fields if split == "test" else EPOCH_COLUMNS
+        return pd.DataFrame(columns=[*grid.runs[0].columns, *columns])
+    return pd.concat(
+        [read_facts(RunFolder(runs / key.name).metrics(split), key) for key in keys],
+        ignore_index=True,
+    )

@@ -19,16 +19,15 @@ from globals_heads.files import UserError, only_writer, write_text
 from globals_heads.settings import (
     CompareSettings,
     Grid,
-    M,
     ObjectTypesSettings,
     PackSettings,
     PlotSettings,
     RunSettings,
     Settings,
     SimulateSettings,
-    validated,
 )
 from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
+from globals_heads.validation import M, validated
 
 app = typer.Typer(
     help="The steps of the study; the workflow runs them, and so can you.",

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent
 
 # What these do reaches a step as values (its parameters) or not at all (how bytes get to disk,
 # when a step stops), so an edit of them alone must not retrain anything.
-WITHOUT_EFFECT = {"settings", "files", "provenance", "stopping"}
+WITHOUT_EFFECT = {"settings", "validation", "files", "provenance", "stopping"}
 
 
 def code_digest(*modules: str) -> str:

@@ -89,7 +89,9 @@ class Checkpoint:
                     f"{path} does not hold what its key promises ({_first_line(error)}); delete it "
                     "and run the same command again."
                 ) from error
-            print(f"resumed from {path.name}: epoch {progress.epoch}, step {progress.step}")
+            print(
+                f"resumed from {path.name}, after {progress.epoch - 1} epochs and {progress.step} steps"
+            )
             return
 
     def _read(self, path: Path) -> dict[str, Any] | None:
@@ -124,7 +126,7 @@ class Checkpoint:
         if reason := self.stop.reason:
             self.save(progress)
             raise Stopped(
-                f"Stopped by {reason} in epoch {progress.epoch} after step {progress.step}; "
+                f"Stopped by {reason}, after {progress.epoch - 1} epochs and {progress.step} steps; "
                 "the same command goes on from there."
             )
         if time.monotonic() - self.saved_at >= self.interval_s:

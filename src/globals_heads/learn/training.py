@@ -8,6 +8,8 @@ hold the components without their weights, so that cells with different weights 
 
 import copy
 import math
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -20,7 +22,7 @@ from tqdm import tqdm
 from globals_heads import codebook
 from globals_heads.facts import RunFolder, write_epochs
 from globals_heads.files import UserError
-from globals_heads.learn.checkpoint import save_model
+from globals_heads.learn.checkpoint import TrainedModel, save_model
 from globals_heads.learn.model import Batch, Reconstruction, TokenAutoencoder
 from globals_heads.learn.progress import Progress, Sums
 from globals_heads.learn.resume import Checkpoint
@@ -53,10 +55,13 @@ def train(
     checkpoint
         Where to go on from and what to save on the way; deleted once all is written.
     """
-    model, history, best_epoch = fit(settings, data, threads, checkpoint)
-    for split, epochs in history.items():
+    progress = fit(settings, data, threads, checkpoint)
+    for split, epochs in progress.history.items():
         write_epochs(folder.metrics(split), settings.key, epochs)
-    save_model(folder.model, model, settings, data.info, best_epoch)
+    trained = TrainedModel(
+        progress.model, settings, data.info, progress.best_epoch, diverged=progress.diverged
+    )
+    save_model(folder.model, trained)
     if checkpoint:
         checkpoint.delete()
 
@@ -67,7 +72,7 @@ def fit(
     threads: int,
     checkpoint: Checkpoint | None = None,
     tokens_weight: float = 1.0,
-) -> tuple[TokenAutoencoder, dict[str, list[dict[str, float]]], int]:
+) -> Progress:
     """Train a model and return it as it was in its best epoch.
 
     A loss that is not finite ends the training at once; the facts then end with that epoch.
@@ -81,9 +86,8 @@ def fit(
 
     Returns
     -------
-    tuple
-        The model; the facts of each epoch for the splits train and val; and the epoch of the
-        lowest validation loss, 0 if none was finite.
+    Progress
+        With the model of the best epoch, and the history of all.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
@@ -120,7 +124,7 @@ def fit(
                 checkpoint.save(progress)
 
     model.load_state_dict(progress.best_weights)
-    return model, progress.history, progress.best_epoch
+    return progress
 
 
 def run_epoch(
@@ -149,6 +153,7 @@ def run_epoch(
     timing = {
         "epoch_time_s": time.perf_counter() - progress.started,
         "throughput": data.train.num_events / train_time,
+        "peak_memory_mib": peak_memory_mib(),
     }
     progress.finish_epoch(common | train_facts | timing, common | val_facts, shuffle)
 
@@ -355,6 +360,12 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if gpu else "cpu"
     return torch.device(device)
+
+
+def peak_memory_mib() -> float:
+    """Return the most memory that this process has had so far."""
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def format_log_line(

@@ -126,7 +126,8 @@ class Checkpoint:
         if reason := self.stop.reason:
             self.save(progress)
             raise Stopped(
-                f"Stopped by {reason}, after {progress.position}; the same command goes on from there."
+                f"Stopped by {reason}, after {progress.position}; "
+                "the same command goes on from there."
             )
         if time.monotonic() - self.saved_at >= self.interval_s:
             self.save(progress)

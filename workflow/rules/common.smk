@@ -25,6 +25,10 @@ os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 }
 
+TABLES = {
+    "summary": "summary of the runs",
+    "comparison": "comparison of the cells",
+}
 HEATMAPS = ["val_loss", "rec_tokens", "rec_globals", "probe_rec_globals"]
 
 
@@ -124,6 +128,26 @@ def comparison_figures():
     ]
 
 
+def table_labels(wildcards):
+    """Return what the report calls a table."""
+    return {"table": TABLES[wildcards.table], "as": "page"}
+
+
+def study_results(wildcards):
+    """Return all that the plain command makes."""
+    return rules.all.input
+
+
+def config_options():
+    """Return the options that give another snakemake the config of this one."""
+    settings = workflow.config_settings
+    files = [os.path.abspath(path) for path in settings.configfiles]
+    options = {"--configfile": files, "--config": settings.config_args}
+    return [
+        part for key, values in options.items() if values for part in (key, *values)
+    ]
+
+
 STUDY = load_study(config)
 # Captions of the report read config, which may have left keys to their defaults.
 config.update(STUDY.model_dump())
@@ -179,3 +203,4 @@ wildcard_constraints:
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
     metric="|".join(HEATMAPS),
+    table="|".join(TABLES),

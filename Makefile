@@ -31,7 +31,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-# Table, verdict and figures of the runs that are finished; the others are marked and not trained.
+# The report of the runs that are finished; the others are marked and not trained.
 partial: $(INSTALLED)
 	$(BIN)/snakemake --profile local report --config missing_runs=show
 

@@ -16,6 +16,7 @@ TEXT_COLUMNS = ("run", "latent_space", "globals_beta", "variant")
 TEST_COLUMNS = {
     "best_epoch": ("best_epoch", "all"),
     "rec_tokens": ("rec_tokens", "all"),
+    "tokens_nmse": ("tokens_nmse", "all"),
     "rec_globals": ("rec_globals", "head"),
     "probe_rec_globals": ("rec_globals", "probe"),
     "survived_rec_globals": ("rec_globals", "survived"),

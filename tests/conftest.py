@@ -81,14 +81,15 @@ class Study:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def snakemake(
+    def start(
         self,
         *arguments: str,
         profile: str | None = "local",
         overlay: dict[str, Any] | str | None = None,
         prefix: tuple[str, ...] = (),
-    ) -> subprocess.CompletedProcess[str]:
-        """Run snakemake with `overlay` as the last config file; stdout holds all its output."""
+        **options: Any,
+    ) -> "subprocess.Popen[str]":
+        """Start snakemake with `overlay` as the last config file."""
         configfiles = [*self.configfiles]
         if overlay is not None:
             text = overlay if isinstance(overlay, str) else yaml.safe_dump(overlay)
@@ -98,16 +99,24 @@ class Study:
         command += ["--profile", profile] if profile else []
         command += ["--configfile", *configfiles] if configfiles else []
         inherited = {k: v for k, v in os.environ.items() if k not in OWN_VARIABLES}
-        return subprocess.run(
+        return subprocess.Popen(
             command,
             cwd=self.path,
             env=inherited | self.environment,
-            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
-            check=False,
+            **options,
         )
+
+    def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run snakemake to its end, started as by `start`; stdout holds all its output."""
+        with self.start(*arguments, stdout=subprocess.PIPE, **options) as process:
+            try:
+                output, _ = process.communicate(timeout=600)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     def run(self, *arguments: str, **options: Any) -> str:
         """Return the output of a command that must succeed."""

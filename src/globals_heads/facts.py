@@ -52,6 +52,7 @@ class RunFolder:
         self.path = path
         self.settings = path / "cfg.yaml"
         self.model = path / "model.pt"
+        self.checkpoint = path / "checkpoint.pt"
         self.figures = path / "figures"
 
     def metrics(self, split: str) -> Path:

@@ -383,9 +383,10 @@ def test_the_globals_network_learns_the_globals_and_no_tokens(packed):
     settings = Settings(epochs=2).globals_network
     torch.manual_seed(settings.seed)
     start = TokenAutoencoder(settings, packed.info).state_dict()
-    model, history, _ = fit(settings, packed, threads=1, tokens_weight=0.0)
-    assert history["train"][0]["loss"] == history["train"][0]["rec_globals"]
-    for name, tensor in model.state_dict().items():
+    progress = fit(settings, packed, threads=1, tokens_weight=0.0)
+    first = progress.history["train"][0]
+    assert first["loss"] == first["rec_globals"]
+    for name, tensor in progress.model.state_dict().items():
         assert torch.equal(tensor, start[name]) == name.startswith("decoder"), name
 
 

@@ -41,7 +41,7 @@ def random_events(rng, num_events):
     return Events(types, objects, met, rng.integers(1, 6, num_events))
 
 
-def write_tokens(path, sizes=(200, 40, 40)):
+def write_tokens(path, sizes):
     """Write a small token file with the padding of a large one."""
     rng = np.random.default_rng(0)
     splits = {
@@ -60,12 +60,19 @@ def empty_study(study_type, tmp_path):
     return create_tiny(study_type, tmp_path / "study")
 
 
-def create_tiny(study_type, path):
+def create_tiny(study_type, path, sizes=(200, 40, 40), **changes):
     """Return a tiny study with its config and data, of which nothing has been made."""
     study = study_type.create(path, configfiles=("tiny.yaml",))
-    (study / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
-    write_tokens(study / "tokens.h5")
+    (study / "tiny.yaml").write_text(yaml.safe_dump(TINY | changes), encoding="utf-8")
+    write_tokens(study / "tokens.h5", sizes)
     return study
+
+
+@pytest.fixture(scope="session")
+def create_longer(study_type):
+    """Return a function that makes a study of three runs in a folder, some seconds of training."""
+    axes = {"latent_space": ["none", "linear", "vq"], "globals_beta": [1], "epochs": 10}
+    return lambda path: create_tiny(study_type, path, sizes=(8000, 400, 400), **axes)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def measure_yardsticks(
     train_met = data.info.met_components(data.train.globals)
     test_met = data.info.met_components(data.test.globals)
     a, linear_fit = fit_visible_sum(data.train.features, data.test.features, data)
-    network, _, _ = fit(settings, data, threads, tokens_weight=0.0)
+    network = fit(settings, data, threads, tokens_weight=0.0).model
     predictions = {
         "training_mean": np.broadcast_to(train_met.mean(axis=0), test_met.shape),
         "minus_sum_pt": -visible_sum(data.test.features, data.test.offsets, data.info),

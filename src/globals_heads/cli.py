@@ -29,6 +29,8 @@ from globals_heads.settings import (
 from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, validated
 
+WATCH_INTERVAL_S = 2.0
+
 app = typer.Typer(
     help="The steps of the study; the workflow runs them, and so can you.",
     add_completion=False,
@@ -325,6 +327,27 @@ def plot_residuals(output: Output, runs: Runs, grid: GridOption, settings: PlotO
     from globals_heads.compare import physics_figures
 
     physics_figures.plot_residuals(grid, runs, output, settings)
+
+
+@app.command()
+def status(
+    runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("results/runs"),
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+) -> None:
+    """Show where each run stands: running, done, failed, diverged or waiting."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from globals_heads.status import read_status, rendered, watched
+
+    console = Console()
+    if not watch:
+        # Piped into a file or another program, lines are not folded.
+        console.print(rendered(read_status(runs)), soft_wrap=not console.is_terminal)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        for view in watched(runs, WATCH_INTERVAL_S):
+            live.update(view, refresh=True)
 
 
 @app.command()

@@ -7,6 +7,8 @@ rule configure:
     log:
         "results/logs/configure/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     localrule: True
+    # Before all else, so that `make status` knows every run that waits.
+    priority: 1
     conda:
         "../../envs/learn.yaml"
     params:

@@ -377,5 +377,5 @@ def format_log_line(
     numbers |= {name: val_facts[name] for name in shown if name in val_facts}
     numbers |= {"train_loss": train_facts["loss"], "clipped": train_facts["clipped_fraction"]}
     text = " ".join(f"{name}={value:.5g}" for name, value in numbers.items())
-    throughput = f"{train_facts['throughput']:.0f} events/s"
-    return f"[{train_facts['epoch']}/{num_epochs}] {text} {throughput}"
+    speed = f"{train_facts['throughput']:.0f} events/s, {train_facts['epoch_time_s']:.3g} s/epoch"
+    return f"[{train_facts['epoch']}/{num_epochs}] {text} {speed}"

@@ -8,8 +8,6 @@ hold the components without their weights, so that cells with different weights 
 
 import copy
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -26,6 +24,7 @@ from globals_heads.learn.checkpoint import TrainedModel, save_model
 from globals_heads.learn.model import Batch, Reconstruction, TokenAutoencoder
 from globals_heads.learn.progress import Progress, Sums
 from globals_heads.learn.resume import Checkpoint
+from globals_heads.manifest import peak_memory_mib
 from globals_heads.packing import Normalisation, PackedData, PackedSplit
 from globals_heads.settings import RunSettings, TrainSettings
 
@@ -53,7 +52,7 @@ def train(
     threads
         CPU threads; on one machine the same number gives the same weights, bit for bit.
     checkpoint
-        Where to go on from and what to save on the way; deleted once all is written.
+        Where to go on from and what to save on the way.
     """
     progress = fit(settings, data, threads, checkpoint)
     for split, epochs in progress.history.items():
@@ -62,8 +61,6 @@ def train(
         progress.model, settings, data.info, progress.best_epoch, diverged=progress.diverged
     )
     save_model(folder.model, trained)
-    if checkpoint:
-        checkpoint.delete()
 
 
 def fit(
@@ -360,12 +357,6 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if gpu else "cpu"
     return torch.device(device)
-
-
-def peak_memory_mib() -> float:
-    """Return the most memory that this process has had so far."""
-    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def format_log_line(

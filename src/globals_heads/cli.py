@@ -8,6 +8,7 @@ A step imports its own wing only, so that those without torch start at once.
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ import yaml
 
 from globals_heads.facts import RunFolder
 from globals_heads.files import UserError, only_writer, write_text
+from globals_heads.manifest import sources, write_manifest
 from globals_heads.settings import (
     CompareSettings,
     Grid,
@@ -25,9 +27,12 @@ from globals_heads.settings import (
     RunSettings,
     Settings,
     SimulateSettings,
+    merged,
 )
 from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, validated
+
+WATCH_INTERVAL_S = 2.0
 
 app = typer.Typer(
     help="The steps of the study; the workflow runs them, and so can you.",
@@ -203,9 +208,13 @@ def train(
 
         folder = RunFolder(run)
         settings, packed = folder.read_settings(), open_packed(data)
-        key = checkpoint_key(settings, data, threads)
+        started, made_from = datetime.now(UTC), sources("train", settings, data)
+        key = checkpoint_key(made_from, threads)
         checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
         training.train(settings, packed, folder, threads, checkpoint)
+        outputs = (folder.model, folder.metrics("train"), folder.metrics("val"))
+        write_manifest(folder, "train", made_from, outputs, started, threads)
+        checkpoint.delete()
 
 
 @app.command()
@@ -214,7 +223,11 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     from globals_heads.learn import evaluation
     from globals_heads.packing import open_packed
 
-    evaluation.evaluate(open_packed(data), RunFolder(run), threads)
+    folder, started = RunFolder(run), datetime.now(UTC)
+    made_from = sources("evaluate", folder.read_settings(), data)
+    evaluation.evaluate(open_packed(data), folder, threads)
+    outputs = (folder.metrics("test"), folder.events("test"))
+    write_manifest(folder, "evaluate", made_from, outputs, started, threads)
 
 
 @app.command()
@@ -398,6 +411,63 @@ def plot_variants(
     from globals_heads.compare import variant_figures
 
     variant_figures.plot_variants(grid, summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def status(
+    runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("results/runs"),
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+) -> None:
+    """Show where each run stands: running, done, failed, diverged or waiting."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from globals_heads.status import read_status, rendered, watched
+
+    console = Console()
+    if not watch:
+        # Piped into a file or another program, lines are not folded.
+        console.print(rendered(read_status(runs)), soft_wrap=not console.is_terminal)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        for view in watched(runs, WATCH_INTERVAL_S):
+            live.update(view, refresh=True)
+
+
+@app.command()
+def verify(
+    configfile: Annotated[list[Path] | None, typer.Option(help="An overlay; may repeat.")] = None,
+    config: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A top-level key; may repeat.")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="The folder of the results.")] = Path("results"),
+) -> None:
+    """Check that the numbers in results/summary.csv come from this config, data and code.
+
+    Give the same --configfile and --config as to snakemake.
+    """
+    from globals_heads.compare.verify import verify as differences
+
+    values: dict[str, Any] = {}
+    for path in (Path("config/config.yaml"), *(configfile or ())):
+        try:
+            values = merged(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            raise UserError(
+                f"{path} is no YAML file with settings ({error}); give one in this folder's config."
+            ) from error
+    for assignment in config or ():
+        key, _, text = assignment.partition("=")
+        values = merged(values, {key: _loaded(text)})
+    study = validated(Settings, values, "config/config.yaml, --configfile or --config")
+    found = differences(study, results)
+    for run, problems in found.items():
+        for problem in problems:
+            print(f"{run}: {problem}")
+    good = sum(not problems for problems in found.values())
+    print(f"{good} of {len(found)} runs come from this config, these data and this code.")
+    if good < len(found):
+        raise typer.Exit(1)
 
 
 @app.command()

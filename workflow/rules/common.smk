@@ -83,14 +83,6 @@ def require_results(path):
         raise UserError(f"{path.absolute()} cannot be written to; {remedy}.")
 
 
-def dataset_name():
-    """Return the folder of the data: another source or content is another folder."""
-    if STUDY.data is None:
-        return "generated"
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(STUDY.data).stem)
-    return f"{stem}-{provenance.file_digest(Path(STUDY.data))[:8]}"
-
-
 def token_file(wildcards):
     """Return the token file to pack: the user's, or the one made here."""
     if STUDY.data is None:
@@ -165,7 +157,7 @@ STUDY = load_study(config)
 # Captions of the report read config, which may have left keys to their defaults.
 config.update(STUDY.model_dump())
 NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
-DATASET = dataset_name()
+DATASET = provenance.dataset_name(STUDY.data)
 GRID = STUDY.grid.model_dump_json()
 PLAIN_GRID = STUDY.grid.plain.model_dump_json()
 # Those that are compared: all, or the finished ones.
@@ -187,6 +179,8 @@ RUN_FILES = [
     "facts/metrics_val.csv",
     "facts/metrics_test.csv",
     "facts/events_test.npz",
+    "facts/manifest_train.json",
+    "facts/manifest_evaluate.json",
     "figures/curves.svg",
     "figures/curves.png",
     "figures/curves.csv",

@@ -7,7 +7,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: run test env check format report
+.PHONY: run test env check format partial report
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --profile local
@@ -30,6 +30,10 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
+
+# Table, verdict and figures of the runs that are finished; the others are marked and not trained.
+partial: $(INSTALLED)
+	$(BIN)/snakemake --profile local --config missing_runs=show
 
 report: $(INSTALLED)
 	$(BIN)/snakemake --profile local --report results/report.html

@@ -18,7 +18,14 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
+
+
+# To show what is finished, runs are read and never trained.
+if STUDY.missing_runs == "train":
+
+    include: "workflow/rules/train.smk"
+
+
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/plot.smk"
 

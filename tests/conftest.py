@@ -30,9 +30,11 @@ class Plan(Counter[str]):
         self.runs: defaultdict[str, set[str]] = defaultdict(set)
         for rule, job in re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)+)", output, re.M):
             if keys := re.search(
-                r"wildcards: latent_space=(\S+), globals_beta=(\S+), seed=(\S+)$", job, re.M
+                r"wildcards: variant=(\S*), latent_space=(\S+), globals_beta=(\S+), seed=(\S+)$",
+                job,
+                re.M,
             ):
-                self.runs[rule].add("{}/beta_{}/seed_{}".format(*keys.groups()))
+                self.runs[rule].add("{}{}/beta_{}/seed_{}".format(*keys.groups()))
 
 
 class Study:

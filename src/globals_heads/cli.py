@@ -19,15 +19,15 @@ from globals_heads.files import UserError, only_writer, write_text
 from globals_heads.settings import (
     CompareSettings,
     Grid,
-    M,
     ObjectTypesSettings,
     PackSettings,
     PlotSettings,
     RunSettings,
     Settings,
     SimulateSettings,
-    validated,
 )
+from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
+from globals_heads.validation import M, validated
 
 app = typer.Typer(
     help="The steps of the study; the workflow runs them, and so can you.",
@@ -37,11 +37,18 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run one step; a problem that its reader can solve ends it with one sentence and code 1."""
+    """Run one step.
+
+    A problem that its reader can solve ends it with one sentence and code 1; a request to stop
+    that it can go on from, with `stopping.EXIT_CODE`.
+    """
     try:
         app()
     except UserError as error:
         sys.exit(f"Error: {error}")
+    except Stopped as stop:
+        print(stop, flush=True)
+        sys.exit(EXIT_CODE)
 
 
 def _parsed(model: type[M]) -> Callable[[str], M]:
@@ -170,14 +177,33 @@ def yardsticks(
 
 
 @app.command()
-def train(run: Run, data: Data, threads: Threads = 1) -> None:
-    """Train one run: its cfg.yaml in, its model.pt and facts out."""
-    from globals_heads.learn import training
-    from globals_heads.packing import open_packed
+def train(
+    run: Run,
+    data: Data,
+    threads: Threads = 1,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0, help="Save after this time within an epoch, too.")
+    ] = 5,
+    stop_with_parent: Annotated[
+        bool, typer.Option("--stop-with-parent", help="Stop when the starting process ends.")
+    ] = False,
+) -> None:
+    """Train one run: its cfg.yaml in, its model.pt and facts out.
 
-    folder = RunFolder(run)
-    with only_writer(folder.path):
-        training.train(folder.read_settings(), open_packed(data), folder, threads)
+    Started again after an interruption, it goes on where it was. SIGTERM, SIGUSR1 and SIGINT make
+    it save and leave with code 75; a second signal ends it at once.
+    """
+    # Before torch, which takes seconds to import.
+    with stop_requests(stop_with_parent) as stop, only_writer(run):
+        from globals_heads.learn import training
+        from globals_heads.learn.resume import Checkpoint, checkpoint_key
+        from globals_heads.packing import open_packed
+
+        folder = RunFolder(run)
+        settings, packed = folder.read_settings(), open_packed(data)
+        key = checkpoint_key(settings, data, threads)
+        checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
+        training.train(settings, packed, folder, threads, checkpoint)
 
 
 @app.command()

@@ -15,7 +15,8 @@ import yaml
 
 from globals_heads.files import UserError, atomic_path, write_text
 from globals_heads.geometry import Array
-from globals_heads.settings import RunKey, RunSettings, validated
+from globals_heads.settings import RunKey, RunSettings
+from globals_heads.validation import validated
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -30,6 +31,7 @@ EPOCH_COLUMNS = (
     "clipped_fraction",
     "epoch_time_s",
     "throughput",
+    "peak_memory_mib",
 )
 
 
@@ -50,6 +52,7 @@ class RunFolder:
         self.path = path
         self.settings = path / "cfg.yaml"
         self.model = path / "model.pt"
+        self.checkpoint = path / "checkpoint.pt"
         self.figures = path / "figures"
 
     def metrics(self, split: str) -> Path:
@@ -59,6 +62,13 @@ class RunFolder:
     def events(self, split: str) -> Path:
         """Return the file of errors per event of `split`."""
         return self.path / "facts" / f"events_{split}.npz"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run was trained and evaluated."""
+        facts = [self.metrics(split) for split in ("train", "val", "test")]
+        files = [self.settings, self.model, *facts, self.events("test")]
+        return all(path.is_file() for path in files)
 
     def read_settings(self) -> RunSettings:
         """Return what cfg.yaml says, or raise `UserError`."""

@@ -11,9 +11,9 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 
-# What these two do reaches a step as values (its parameters) or not at all (how bytes get to
-# disk), so an edit of them alone must not retrain anything.
-WITHOUT_EFFECT = {"settings", "files"}
+# What these do reaches a step as values (its parameters) or not at all (how bytes get to disk,
+# when a step stops), so an edit of them alone must not retrain anything.
+WITHOUT_EFFECT = {"settings", "validation", "files", "provenance", "stopping"}
 
 
 def code_digest(*modules: str) -> str:

@@ -5,56 +5,28 @@ schema is generated from it, and each run's cfg.yaml is a `RunSettings`. This mo
 nothing of files' contents, torch or Snakemake.
 """
 
-import difflib
 import math
-import re
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from globals_heads.validation import (
+    AS_INTEGER,
+    AS_REAL,
+    Count,
+    Fraction,
+    NotNegative,
+    Positive,
+    SeedCount,
+    validated,
 )
-
-from globals_heads.files import UserError
 
 LatentSpace = Literal["none", "linear", "vq", "fsq", "residual_vq"]
 Process = Literal["tttt", "ttH", "ttW", "ttZ"]
-M = TypeVar("M", bound=BaseModel)
-
-
-def _real_number(value: Any) -> Any:
-    """Accept what YAML hands over for a real number; `1e-3` arrives as a string."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    if isinstance(value, bool):
-        raise ValueError("Input should be a number, not true or false")
-    if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
-        raise ValueError("Input should be 0, not -0.0")
-    return value
-
-
-def _integer(value: Any) -> Any:
-    """Accept what `--config` hands over for an integer inside a mapping: its text."""
-    return int(value) if isinstance(value, str) and value.strip("-").isdecimal() else value
-
-
-# The limits of a number stand before these in Annotated, so that the JSON schema knows them, too.
-AS_INTEGER = BeforeValidator(_integer)
-AS_REAL = BeforeValidator(_real_number)
-Count = Annotated[int, Field(ge=1, strict=True), AS_INTEGER]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AS_REAL]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AS_REAL]
-Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), AS_REAL]
+# A folder above those of the latent spaces.
+VariantName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
 class _Block(BaseModel):
@@ -206,6 +178,39 @@ class PlotSettings(_Block):
     """Colours of the heat maps."""
 
 
+class Variant(_Block):
+    """The grid, or a part of it, trained in another way beside the plain one."""
+
+    latent_space: Annotated[list[LatentSpace], Field(min_length=1)] | None = None
+    """Its latent spaces; null takes those of the grid."""
+    globals_beta: Annotated[list[NotNegative], Field(min_length=1)] | None = None
+    """Its weights of the globals head; null takes those of the grid."""
+    seeds: SeedCount | None = None
+    """Its number of seeds per cell; null takes that of the grid."""
+    model: dict[str, Any] = {}
+    """Keys of model that differ."""
+    bottleneck: dict[str, Any] = {}
+    """Keys of bottleneck that differ."""
+    train: dict[str, Any] = {}
+    """Keys of train that differ."""
+
+    @field_validator("latent_space", "globals_beta")
+    @classmethod
+    def _no_duplicates(cls, value: list[Any] | None) -> list[Any] | None:
+        return None if value is None else _each_once(value)
+
+    @model_validator(mode="after")
+    def _another_way(self) -> "Variant":
+        if not self.changes:
+            raise ValueError("Input should change a key of model, bottleneck or train")
+        return self
+
+    @property
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """What differs from the plain grid, by block."""
+        return self.model_dump(include={"model", "bottleneck", "train"}, exclude_defaults=True)
+
+
 class Grid(_Block):
     """The axes of the study: every latent space with every globals_beta with every seed."""
 
@@ -213,23 +218,48 @@ class Grid(_Block):
     """Kinds of latent space, the columns of the grid."""
     globals_beta: Annotated[list[NotNegative], Field(min_length=1)] = [0, 1, 10]
     """Weights of the globals head in the loss, the rows of the grid."""
-    seeds: Annotated[int, Field(ge=1, le=1000, strict=True), AS_INTEGER] = 1
+    seeds: SeedCount = 1
     """Number of seeds per cell: 0, 1, ... up to one less than this."""
+    variants: dict[VariantName, Variant] = {}
+    """The same grid, or a part of it, trained in other ways beside it."""
 
     @field_validator("latent_space", "globals_beta")
     @classmethod
     def _no_duplicates(cls, value: list[Any]) -> list[Any]:
-        names = [format_beta(v) if isinstance(v, float) else v for v in value]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"Input should list each value once, but {name} comes twice")
+        return _each_once(value)
+
+    @field_validator("variants")
+    @classmethod
+    def _names_of_their_own(cls, value: dict[str, Variant]) -> dict[str, Variant]:
+        for name in set(value) & set(get_args(LatentSpace)):
+            raise ValueError(f"Input should name variants unlike latent spaces, but one is {name}")
         return value
 
     @property
+    def plain(self) -> "Grid":
+        """The axes without variants."""
+        return self.model_copy(update={"variants": {}})
+
+    @property
     def runs(self) -> "list[RunKey]":
-        """All runs in the order of their numbers: by seed, then row by row of the grid."""
-        cells = product(range(self.seeds), self.globals_beta, self.latent_space)
-        return [RunKey(latent_space=space, globals_beta=b, seed=seed) for seed, b, space in cells]
+        """All runs in the order of their numbers: by seed, then row by row; variants follow."""
+        return [
+            RunKey(latent_space=space, globals_beta=beta, seed=seed, variant=name)
+            for name, part in [("", Variant.model_construct()), *self.variants.items()]
+            for seed, beta, space in product(
+                range(part.seeds or self.seeds),
+                part.globals_beta or self.globals_beta,
+                part.latent_space or self.latent_space,
+            )
+        ]
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    names = [format_beta(v) if isinstance(v, float) else v for v in values]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Input should list each value once, but {name} comes twice")
+    return values
 
 
 class ObjectTypesSettings(_Block):
@@ -271,6 +301,8 @@ class Settings(Grid, ObjectTypesSettings):
     """Number of events to make when data is null."""
     epochs: Count = 20
     """Passes over the training split."""
+    missing_runs: Literal["train", "show"] = "train"
+    """train: train what is not there; show: compare the finished runs and mark the others."""
     simulate: SimulateSettings = SimulateSettings()
     """Events made with Pythia 8; not used when data is given."""
     pack: PackSettings = PackSettings()
@@ -301,9 +333,15 @@ class Settings(Grid, ObjectTypesSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _variants_known(self) -> "Settings":
+        for variant in self.variants:
+            self._blocks(variant)
+        return self
+
     @property
     def grid(self) -> Grid:
-        """The axes alone."""
+        """The axes alone, with the variants."""
         return Grid.model_validate(self.model_dump(include=set(Grid.model_fields)))
 
     @property
@@ -313,14 +351,25 @@ class Settings(Grid, ObjectTypesSettings):
 
     def run_settings(self, key: "RunKey") -> "RunSettings":
         """Return all that decides the outcome of the run `key`, besides its data."""
-        bottleneck = getattr(self.bottleneck, key.latent_space, None)
+        blocks = self._blocks(key.variant)
+        bottleneck = getattr(blocks["bottleneck"], key.latent_space, None)
         return RunSettings(
             **key.model_dump(),
             epochs=self.epochs,
-            model=self.model,
+            model=blocks["model"],
             bottleneck=bottleneck.model_dump() if bottleneck else {},
-            train=self.train,
+            train=blocks["train"],
         )
+
+    def _blocks(self, variant: str) -> dict[str, Any]:
+        """Return the blocks model, bottleneck and train as `variant` changes them."""
+        blocks = {name: getattr(self, name) for name in ("model", "bottleneck", "train")}
+        if variant:
+            for name, changes in self.variants[variant].changes.items():
+                values = _merged(blocks[name].model_dump(), changes)
+                source = f"variants: {variant}: {name}: of the config"
+                blocks[name] = validated(type(blocks[name]), values, source)
+        return blocks
 
 
 class RunKey(_Block):
@@ -329,11 +378,13 @@ class RunKey(_Block):
     latent_space: LatentSpace
     globals_beta: NotNegative
     seed: Annotated[int, Field(ge=0, strict=True), AS_INTEGER]
+    variant: VariantName | Literal[""] = ""
 
     @property
     def name(self) -> str:
         """The run's folder below results/runs."""
-        return f"{self.latent_space}/beta_{format_beta(self.globals_beta)}/seed_{self.seed}"
+        cell = f"{self.latent_space}/beta_{format_beta(self.globals_beta)}"
+        return f"{self.variant}/{cell}/seed_{self.seed}".lstrip("/")
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -343,6 +394,7 @@ class RunKey(_Block):
             "latent_space": self.latent_space,
             "globals_beta": format_beta(self.globals_beta),
             "seed": self.seed,
+            "variant": self.variant,
         }
 
 
@@ -365,48 +417,11 @@ def format_beta(value: float) -> str:
     return repr(int(value)) if value == int(value) and value < 1e15 else repr(float(value))
 
 
-def validated(model: type[M], values: Any, source: str) -> M:
-    """Return `values` as `model`, or raise one readable sentence.
-
-    Parameters
-    ----------
-    model
-        The settings model.
-    values
-        What the YAML or JSON gave.
-    source
-        Where a reader corrects it, for the message.
-
-    Raises
-    ------
-    UserError
-        With the first bad key, its value, what is allowed and the remedy.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-    location = [str(part) for part in problem["loc"] if part != "[key]"]
-    if problem["type"] == "extra_forbidden":
-        known = _settings_in(model, location[:-1])
-        close = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise UserError(
-            f"The setting {'.'.join(location)} does not exist; its place knows "
-            f"{', '.join(known)}{hint}; correct it in {source}."
-        )
-    must = re.sub("^(Value error, )?(Input|List) should", "it should", problem["msg"])
-    must = must.replace(" after validation", "")
-    if not location and problem["type"] == "value_error":
-        # A rule about several settings names them itself.
-        raise UserError(
-            f"The setting {must.removeprefix('Value error, ')}; correct it in {source}."
-        )
-    what = f"The setting {'.'.join(location)}" if location else "The configuration"
-    raise UserError(f"{what} is {problem['input']!r}, but {must}; correct it in {source}.")
-
-
-def _settings_in(model: type[BaseModel], location: list[str]) -> list[str]:
-    for part in location:
-        model = cast("type[BaseModel]", model.model_fields[part].annotation)
-    return list(model.model_fields)
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` with `changes`: mappings merge, all else is replaced."""
+    return values | {
+        key: _merged(values[key], change)
+        if isinstance(change, dict) and isinstance(values.get(key), dict)
+        else change
+        for key, change in changes.items()
+    }

@@ -35,6 +35,7 @@ def plant(runs, key, losses=(3.0, 1.0, 2.0)):
             "clipped_fraction": 0.5,
             "epoch_time_s": 1.0,
             "throughput": 100.0,
+            "peak_memory_mib": 300.0 + i,
         }
         | ({"perplexity": 9.0, "active_codes": 7.0} if key.latent_space == "vq" else {})
         for i, loss in enumerate(losses, start=1)
@@ -48,6 +49,8 @@ def plant(runs, key, losses=(3.0, 1.0, 2.0)):
         Metric("test", "rec_globals", "probe", 0.4, "1"),
     ]
     write_metrics(folder.metrics("test"), key, metrics)
+    for path in (folder.settings, folder.model, folder.events("test")):
+        path.touch()  # there, as after an evaluation, and not read here
 
 
 @pytest.fixture
@@ -81,7 +84,8 @@ def test_the_validation_loss_is_the_one_of_the_best_epoch(runs):
 
 
 def test_timings_are_the_last_columns(runs):
-    assert list(summarised(runs).columns[-2:]) == ["epoch_time_s", "throughput"]
+    columns = ["epoch_time_s", "throughput", "peak_memory_mib"]
+    assert list(summarised(runs).columns[-3:]) == columns
 
 
 def test_the_same_facts_give_the_same_bytes(runs):

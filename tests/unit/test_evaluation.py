@@ -25,7 +25,7 @@ from globals_heads.learn.training import fit, train
 from globals_heads.learn.yardsticks import measure_yardsticks, visible_sum
 from globals_heads.metrics import ridge_probe
 from globals_heads.packing import open_packed, pack
-from globals_heads.settings import PackSettings, RunKey, Settings
+from globals_heads.settings import PackSettings, RunKey, Settings, TrainSettings
 
 KEY = RunKey(latent_space="vq", globals_beta=0.5, seed=2)
 
@@ -81,6 +81,19 @@ def test_a_model_is_not_measured_on_data_of_other_units(packed, tmp_path):
     other = pack_random(tmp_path / "other.h5", PackSettings(), num_events=50)
     with pytest.raises(UserError, match="was trained on other packed data"):
         evaluate(other, folder, threads=1)
+
+
+def test_facts_of_a_diverged_run_say_so_and_nothing_of_the_test_split(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    settings = Settings(epochs=2, train=TrainSettings(learning_rate=1e30, clip_norm=None))
+    train(settings.run_settings(KEY), packed, folder, threads=1)
+    evaluate(packed, folder, threads=1)
+    facts = read(folder.metrics("test"))
+    assert facts["diverged", "all"] == 1
+    assert facts["latent_dim", "all"] == 32
+    assert ("rec_tokens", "all") not in facts
+    with np.load(folder.events("test")) as errors:
+        assert not errors.files
 
 
 def test_predictions_do_not_depend_on_the_batches(packed, tmp_path, monkeypatch):

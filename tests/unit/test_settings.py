@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from globals_heads.files import UserError
-from globals_heads.settings import RunKey, RunSettings, Settings, format_beta, validated
+from globals_heads.settings import RunKey, RunSettings, Settings, format_beta
+from globals_heads.validation import validated
 
 
 def study(text=""):
@@ -36,6 +37,36 @@ def test_runs_are_numbered_row_by_row():
         "none/beta_1/seed_0",
     ]
     assert names[9:] == [name.replace("seed_0", "seed_1") for name in names[:9]]
+
+
+VARIANTS = """
+seeds: 2
+variants:
+  wide: {latent_space: [none], globals_beta: [0, 3], seeds: 1, model: {latent_dim: 64}}
+  free: {latent_space: [vq], train: {clip_norm: null}, bottleneck: {vq: {codebook_size: 16}}}
+"""
+
+
+def test_variants_follow_the_plain_grid():
+    names = [key.name for key in study(VARIANTS).runs]
+    assert names[:18] == [key.name for key in study("seeds: 2").runs]
+    assert names[18:20] == ["wide/none/beta_0/seed_0", "wide/none/beta_3/seed_0"]
+    assert names[20:] == [f"free/vq/beta_{b}/seed_{s}" for s in (0, 1) for b in (0, 1, 10)]
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else():
+    settings = study(VARIANTS)
+    plain, free = (
+        settings.run_settings(RunKey(latent_space="vq", globals_beta=1, seed=0, variant=variant))
+        for variant in ("", "free")
+    )
+    assert (free.train.clip_norm, free.bottleneck["codebook_size"]) == (None, 16)
+    changes = {
+        "variant": "",
+        "train": free.train.model_copy(update={"clip_norm": plain.train.clip_norm}),
+        "bottleneck": free.bottleneck | {"codebook_size": 512},
+    }
+    assert free.model_copy(update=changes) == plain
 
 
 def test_a_run_sees_the_settings_of_its_own_latent_space_only():
@@ -115,6 +146,12 @@ def test_accepted(text, read, expected):
         ("num_events: 5", ("num_events is 5", "10")),
         ("data: 3", ("data is 3", "string")),
         ("- a list", ("The configuration is ['a list'], but it should be a valid dictionary",)),
+        ("variants: {a: {seeds: 3}}", ("should change a key of model, bottleneck or train",)),
+        ("variants: {vq: {model: {latent_dim: 2}}}", ("unlike latent spaces, but one is vq",)),
+        ("variants: {a/b: {model: {latent_dim: 2}}}", ("variants.a/b", "^[a-z][a-z0-9_]*$")),
+        ("variants: {a: {latent_dim: 2}}", ("variants.a.latent_dim does not exist", "bottleneck")),
+        ("variants: {a: {globals_beta: [0, 0.0], train: {clip_norm: null}}}", ("comes twice",)),
+        ("missing_runs: hide", ("missing_runs is 'hide'", "'train' or 'show'")),
     ],
 )
 def test_refused_with_one_sentence(text, parts):
@@ -123,5 +160,23 @@ def test_refused_with_one_sentence(text, parts):
     message = str(error.value)
     assert message.endswith("correct it in config/config.yaml.")
     assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ("model: {latent_dm: 2}", ("latent_dm does not exist", "did you mean latent_dim?")),
+        ("model: {latent_dim: 0}", ("latent_dim is 0", "greater than or equal to 1")),
+        ("bottleneck: {vq: {codebook_size: 1}}", ("vq.codebook_size is 1",)),
+    ],
+)
+def test_a_bad_change_of_a_variant_is_refused_with_its_place(changes, parts):
+    with pytest.raises(UserError) as error:
+        study(f"variants: {{wide: {{{changes}}}}}")
+    message = str(error.value)
+    block = changes.split(":")[0]
+    assert message.endswith(f"correct it in variants: wide: {block}: of the config.")
     for part in parts:
         assert part in message

@@ -41,7 +41,7 @@ def trained(tmp_path, packed, name="run", **settings):
     folder = RunFolder(tmp_path / name)
     train(run_settings(**settings), packed, folder, threads=1)
     facts = [folder.metrics(split).read_text().splitlines() for split in ("train", "val")]
-    lines = [line.rsplit(",", 2)[0] for part in facts for line in part]
+    lines = [line.rsplit(",", 3)[0] for part in facts for line in part]
     return load_model(folder.model).model.state_dict(), lines
 
 
@@ -188,8 +188,8 @@ def test_model_pt_holds_the_epoch_of_the_lowest_validation_loss(tmp_path, packed
     folder = RunFolder(tmp_path)
     settings = run_settings(train=TrainSettings(learning_rate=0.03), epochs=12)
     train(settings, packed, folder, threads=1)
-    rows = [line.split(",") for line in folder.metrics("val").read_text().splitlines()[1:]]
-    losses = [float(row[5]) for row in rows]
+    header, *rows = (line.split(",") for line in folder.metrics("val").read_text().splitlines())
+    losses = [float(row[header.index("loss")]) for row in rows]
     best = load_model(folder.model)
     assert best.best_epoch == 1 + int(np.argmin(losses)) < 12
     loss = Loss(settings, packed, best.model, CPU)
@@ -267,4 +267,5 @@ def test_a_diverged_run_stops_and_says_so(tmp_path, packed, capsys):
     assert len(folder.metrics("train").read_text().splitlines()) == 2
     best = load_model(folder.model)
     assert best.best_epoch == 0
+    assert best.diverged
     assert all(torch.isfinite(tensor).all() for tensor in best.model.state_dict().values())

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from globals_heads.settings import Settings, validated
+from globals_heads.settings import Settings
+from globals_heads.validation import validated
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

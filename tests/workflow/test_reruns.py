@@ -233,8 +233,8 @@ def test_deleted_run_is_made_again(study):
     assert all(path.startswith((f"results/runs/{RUN}/", "results/summary")) for path in changed)
     header, *old = before["results/summary.csv"].decode().splitlines()
     _, *new = after["results/summary.csv"].decode().splitlines()
-    assert header.endswith(",epoch_time_s,throughput")
-    assert [row.rsplit(",", 2)[0] for row in old] == [row.rsplit(",", 2)[0] for row in new]
+    assert header.endswith(",epoch_time_s,throughput,peak_memory_mib")
+    assert [row.rsplit(",", 3)[0] for row in old] == [row.rsplit(",", 3)[0] for row in new]
     assert study.plan().keys() <= PLOTS | ANSWERS
 
 

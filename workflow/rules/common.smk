@@ -10,8 +10,10 @@ import yaml
 
 try:
     from globals_heads import provenance
+    from globals_heads.facts import RunFolder
     from globals_heads.files import UserError
-    from globals_heads.settings import Settings, format_beta, validated
+    from globals_heads.settings import Settings, format_beta
+    from globals_heads.validation import validated
 except ModuleNotFoundError as error:
     sys.exit(
         f"The Python that runs snakemake ({sys.executable}) lacks {error.name}: set up the "
@@ -95,23 +97,25 @@ def shard_events(wildcards):
 
 def run_settings(wildcards):
     """Return the text of a run's cfg.yaml."""
-    key = next(key for key in STUDY.runs if key.name == run_name(wildcards))
+    name = run_name(wildcards)
+    key = next((key for key in STUDY.runs if key.name == name), None)
+    if key is None:  # values of several variants in one path
+        raise WorkflowError(
+            f"{name} is no run of this study; the config names its axes and variants."
+        )
     return yaml.safe_dump(STUDY.run_settings(key).model_dump(), sort_keys=False)
 
 
 def run_name(wildcards):
     """Return the run's folder below results/runs."""
-    return (
-        f"{wildcards.latent_space}/beta_{wildcards.globals_beta}/seed_{wildcards.seed}"
-    )
+    cell = f"{wildcards.latent_space}/beta_{wildcards.globals_beta}"
+    return f"{wildcards.variant}{cell}/seed_{wildcards.seed}"
 
 
 def run_files(pattern=None):
-    """Return one kind of file of all runs, or every kind."""
+    """Return one kind of file of all runs that are compared, or every kind."""
     patterns = [pattern] if pattern else RUN_FILES
-    return [
-        f"results/runs/{key.name}/{name}" for key in STUDY.runs for name in patterns
-    ]
+    return [f"results/runs/{key.name}/{name}" for key in RUNS for name in patterns]
 
 
 def comparison_figures():
@@ -131,6 +135,14 @@ config.update(STUDY.model_dump())
 NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
 DATASET = dataset_name()
 GRID = STUDY.grid.model_dump_json()
+PLAIN_GRID = STUDY.grid.plain.model_dump_json()
+# Those that are compared: all, or the finished ones.
+RUNS = [
+    key
+    for key in STUDY.runs
+    if STUDY.missing_runs == "train"
+    or RunFolder(Path("results/runs", key.name)).is_finished
+]
 OBJECT_TYPES = json.dumps(STUDY.object_types)
 PACKED = f"results/data/{DATASET}/packed.h5"
 RUN_FILES = [
@@ -147,10 +159,18 @@ RUN_FILES = [
 ]
 
 
+def values_of(name):
+    """Return a regular expression for the values of one key column of the runs."""
+    values = dict.fromkeys(str(key.columns[name]) for key in STUDY.runs)
+    return "|".join(re.escape(value) for value in values)
+
+
 wildcard_constraints:
-    latent_space="|".join(STUDY.latent_space),
-    globals_beta="|".join(re.escape(format_beta(beta)) for beta in STUDY.globals_beta),
-    seed="|".join(str(seed) for seed in range(STUDY.seeds)),
+    # The folder of a variant, or nothing: the runs of the plain grid lie beside those folders.
+    variant="|".join(["(?:)", *(f"{re.escape(name)}/" for name in STUDY.variants)]),
+    latent_space=values_of("latent_space"),
+    globals_beta=values_of("globals_beta"),
+    seed=values_of("seed"),
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
     metric="|".join(HEATMAPS),

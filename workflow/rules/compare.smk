@@ -10,7 +10,7 @@ rule link_runs:
     conda:
         "../../envs/compare.yaml"
     params:
-        grid=GRID,
+        grid=PLAIN_GRID,
     shell:
         "python -m globals_heads link-runs {output} --runs results/runs --grid {params.grid:q}"
         " > {log} 2>&1"

@@ -3,24 +3,25 @@
 
 rule plot_run:
     input:
-        cfg="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
-        train="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
-        val="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
+        cfg="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
+        train="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
+        val="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
     output:
-        "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.csv",
+        "results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.csv",
         svg=report(
-            "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.svg",
+            "results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.svg",
             caption="../report/run.rst",
             category="Runs",
             labels={
                 "latent_space": "{latent_space}",
                 "globals_beta": "{globals_beta}",
                 "seed": "{seed}",
+                "variant": "{variant}",
             },
         ),
-        png="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.png",
+        png="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.png",
     log:
-        "results/logs/plot_run/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+        "results/logs/plot_run/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:
         "../../envs/compare.yaml"
     params:
@@ -48,7 +49,7 @@ rule plot_heatmap:
     conda:
         "../../envs/compare.yaml"
     params:
-        grid=GRID,
+        grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
         code=provenance.code_digest("compare.figures"),
     shell:
@@ -75,7 +76,7 @@ rule plot_learning_curves:
     conda:
         "../../envs/compare.yaml"
     params:
-        grid=GRID,
+        grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
         code=provenance.code_digest("compare.figures"),
     shell:
@@ -100,7 +101,7 @@ rule plot_tradeoff:
     conda:
         "../../envs/compare.yaml"
     params:
-        grid=GRID,
+        grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
         code=provenance.code_digest("compare.figures"),
     shell:
@@ -125,7 +126,7 @@ rule plot_chain:
     conda:
         "../../envs/compare.yaml"
     params:
-        grid=GRID,
+        grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
         code=provenance.code_digest("compare.physics_figures"),
     shell:
@@ -150,7 +151,7 @@ rule plot_met:
     conda:
         "../../envs/compare.yaml"
     params:
-        grid=GRID,
+        grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
         code=provenance.code_digest("compare.physics_figures"),
     shell:
@@ -175,7 +176,7 @@ rule plot_residuals:
     conda:
         "../../envs/compare.yaml"
     params:
-        grid=GRID,
+        grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
         code=provenance.code_digest("compare.physics_figures"),
     shell:

@@ -3,9 +3,9 @@
 
 rule configure:
     output:
-        "results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
+        "results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
     log:
-        "results/logs/configure/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+        "results/logs/configure/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     localrule: True
     conda:
         "../../envs/learn.yaml"
@@ -17,18 +17,18 @@ rule configure:
 
 rule train:
     input:
-        cfg="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
+        cfg="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
         data=PACKED,
     output:
-        model="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
-        train="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
-        val="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
-        log="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
+        model="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
+        train="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
+        val="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
+        log="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
     log:
         # The same file as run.log: Snakemake deletes the outputs of a failed job, but not its log.
-        "results/logs/train/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+        "results/logs/train/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     benchmark:
-        "results/benchmarks/train/{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
+        "results/benchmarks/train/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
     conda:
         "../../envs/learn.yaml"
     params:
@@ -42,13 +42,13 @@ rule train:
 
 rule evaluate:
     input:
-        model="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
+        model="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
         data=PACKED,
     output:
-        facts="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
-        errors="results/runs/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/events_test.npz",
+        facts="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
+        errors="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/events_test.npz",
     log:
-        "results/logs/evaluate/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+        "results/logs/evaluate/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:
         "../../envs/learn.yaml"
     params:

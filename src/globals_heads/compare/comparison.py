@@ -14,6 +14,7 @@ from globals_heads.settings import CompareSettings, format_beta
 
 # Those that the summary lacks are left out; timings are, too, so that reruns give the same bytes.
 METRICS = (
+    "val_loss",
     "rec_tokens",
     "ln_rec_tokens",
     "rec_globals",

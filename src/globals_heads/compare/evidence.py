@@ -148,7 +148,6 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
         If a file is damaged, or runs were measured on different test events.
     """
     table = read_summary(summary)
-    table["variant"] = table["variant"].fillna("").astype(str) if "variant" in table else ""
     yardstick = _read_arrays(linear_fit, ["linear_fit_error"])["linear_fit_error"]
     finished = table.loc[table["status"] == "ok", "run"]
     trained = table.loc[table["status"] != "missing", "run"]

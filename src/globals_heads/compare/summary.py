@@ -10,7 +10,7 @@ from globals_heads.facts import RunFolder
 from globals_heads.files import UserError, write_text
 from globals_heads.settings import Grid, RunKey
 
-TEXT_COLUMNS = ("run", "latent_space", "globals_beta")
+TEXT_COLUMNS = ("run", "latent_space", "globals_beta", "variant")
 
 # Column of the summary: (metric, group) in metrics_test.csv.
 TEST_COLUMNS = {
@@ -35,6 +35,7 @@ TEST_COLUMNS = {
     "perplexity": ("perplexity", "all"),
     "active_codes": ("active_codes", "all"),
     "bits_per_token": ("bits_per_token", "all"),
+    "latent_dim": ("latent_dim", "all"),
     "num_parameters": ("num_parameters", "all"),
 }
 # The same for the yardsticks, which are equal in every row.
@@ -54,7 +55,7 @@ def collect(grid: Grid, runs: Path, yardsticks: Path, output: Path) -> None:
     Parameters
     ----------
     grid
-        The axes of the study.
+        The axes of the study, with its variants.
     runs
         The folder of all runs.
     yardsticks
@@ -76,7 +77,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Return one row of the summary.
 
-    `status` is ok; missing when the run's facts are not all there; diverged when its training
+    `status` is ok; missing when the run's files are not all there; diverged when its training
     ended with a loss that is not finite. A diverged run keeps its key, and no metric of it is
     shown, so that it can never win a comparison.
     """
@@ -84,7 +85,7 @@ def summarise(
     files = {split: folder.metrics(split) for split in ("train", "val", "test")}
     tables: dict[str, pd.DataFrame] = {}
     measured: dict[tuple[str, str], float] = {}
-    if all(path.is_file() for path in files.values()):
+    if folder.is_finished:
         tables = {split: read_facts(files[split], key) for split in ("train", "val")}
         losses = np.concatenate([table["loss"] for table in tables.values()])
         row["status"] = "ok" if np.isfinite(losses).all() else "diverged"
@@ -100,6 +101,7 @@ def summarise(
     row |= {column: yardsticks[source] for column, source in YARDSTICK_COLUMNS.items()}
     row["epoch_time_s"] = tables["train"]["epoch_time_s"].median() if tables else np.nan
     row["throughput"] = tables["train"]["throughput"].median() if tables else np.nan
+    row["peak_memory_mib"] = tables["train"]["peak_memory_mib"].max() if tables else np.nan
     return row
 
 
@@ -120,6 +122,8 @@ def read_facts(path: Path, key: RunKey | None = None) -> pd.DataFrame:
             f"{path} is no table of facts that can be read ({error}); "
             "delete it and run snakemake again."
         ) from error
+    if "variant" in table:
+        table["variant"] = table["variant"].fillna("")  # of the plain grid
     owners = set(table["run"]) if "run" in table else set()
     if key is not None and owners != {key.name}:
         found = ", ".join(sorted(owners)) or "no run"

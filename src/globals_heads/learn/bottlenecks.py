@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
 
-from globals_heads.settings import FsqSettings, ResidualVqSettings, VqSettings, validated
+from globals_heads.settings import FsqSettings, ResidualVqSettings, VqSettings
+from globals_heads.validation import validated
 
 
 class Quantised(NamedTuple):

@@ -11,28 +11,28 @@ from globals_heads.learn.model import TokenAutoencoder
 from globals_heads.packing import DataInfo
 from globals_heads.settings import RunSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class TrainedModel(NamedTuple):
-    """A model read from a model.pt."""
+    """What a model.pt holds: a model as it was in its best epoch, 0 if no loss was finite."""
 
     model: TokenAutoencoder
     settings: RunSettings
     info: DataInfo
     best_epoch: int
+    diverged: bool
 
 
-def save_model(
-    path: Path, model: TokenAutoencoder, settings: RunSettings, info: DataInfo, best_epoch: int
-) -> None:
-    """Write the model's present weights with its settings and normalisation."""
+def save_model(path: Path, trained: TrainedModel) -> None:
+    """Write a model's present weights with its settings and normalisation."""
     content = {
         "schema_version": SCHEMA_VERSION,
-        "settings": settings.model_dump(),
-        "data": info.as_dict(),
-        "best_epoch": best_epoch,
-        "weights": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
+        "settings": trained.settings.model_dump(),
+        "data": trained.info.as_dict(),
+        "best_epoch": trained.best_epoch,
+        "diverged": trained.diverged,
+        "weights": {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()},
     }
     # Through memory: torch answers a full disk with an error of its own, not with an OSError.
     buffer = io.BytesIO()
@@ -58,7 +58,8 @@ def load_model(path: Path) -> TrainedModel:
             info = DataInfo.from_dict(content["data"])
             model = TokenAutoencoder(settings, info)
             model.load_state_dict(content["weights"])
-            return TrainedModel(model.eval(), settings, info, int(content["best_epoch"]))
+            outcome = int(content["best_epoch"]), bool(content["diverged"])
+            return TrainedModel(model.eval(), settings, info, *outcome)
     except Exception as error:
         raise UserError(
             f"{path} is no model.pt that can be read ({str(error).splitlines()[0]}); "

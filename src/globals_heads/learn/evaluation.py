@@ -58,6 +58,9 @@ class Predictions(NamedTuple):
 def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
     """Measure a run's model.pt on the test split and write its facts.
 
+    Those of a diverged run say so and nothing of the test split: its best epoch before would pass
+    for a result.
+
     Parameters
     ----------
     data
@@ -75,6 +78,16 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
             f"{folder.model} was trained on other packed data than these (another normalisation); "
             "give the file that its run was trained on, or train it again."
         )
+    about = [
+        Metric("val", "best_epoch", "all", float(trained.best_epoch), "epoch"),
+        Metric("train", "diverged", "all", float(trained.diverged), "1"),
+        Metric("train", "latent_dim", "all", float(trained.settings.model.latent_dim), "1"),
+        Metric("train", "num_parameters", "all", float(num_parameters(trained.model)), "1"),
+    ]
+    if trained.diverged:
+        write_metrics(folder.metrics("test"), trained.settings.key, about)
+        write_arrays(folder.events("test"))
+        return
     splits = {"train": data.train, "val": data.val, "test": data.test}
     predictions = {name: predict(trained.model, split) for name, split in splits.items()}
     met = {name: info.met_components(split.globals) for name, split in splits.items()}
@@ -94,7 +107,7 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
     tokens = token_errors(test, data)
     true, made = info.objects(data.test.features), info.objects(test.features)
     rows = [
-        Metric("val", "best_epoch", "all", float(trained.best_epoch), "epoch"),
+        *about,
         Metric("test", "rec_tokens", "all", float(tokens.mean()), "1"),
         *(
             row
@@ -104,7 +117,6 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
         *token_metrics(made, true, data.test.types, info.object_types),
         *closure_metrics(made, true, data.test.types, info.object_types, data.test.offsets),
         *codebook_metrics(test, trained.model.bottleneck.codebook_size, data),
-        Metric("test", "num_parameters", "all", float(num_parameters(trained.model)), "1"),
     ]
     write_metrics(folder.metrics("test"), trained.settings.key, rows)
     write_arrays(

@@ -39,7 +39,7 @@ def measure_yardsticks(
     test_met = data.info.met_components(data.test.globals)
     visible = visible_sum(data.test, data.info)
     a = fit_one_parameter(visible_sum(data.train, data.info), train_met)
-    network, _, _ = fit(settings, data, threads, tokens_weight=0.0)
+    network = fit(settings, data, threads, tokens_weight=0.0).model
     predictions = {
         "training_mean": np.broadcast_to(train_met.mean(axis=0), test_met.shape),
         "minus_sum_pt": -visible,

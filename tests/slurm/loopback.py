@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -24,8 +25,9 @@ ETC = Path("/etc/slurm")
 MARK = "# Made by tests/slurm/loopback.py of globals-heads. State: "
 DAEMONS = ("slurmctld", "slurmd")
 COMMANDS = (*DAEMONS, "sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel")
-CPU_NODES = ("n1", "n2", "n3")
-GPU_NODE = "g1"
+# The first partition is the default one.
+PARTITIONS = {"cpu": ("n1", "n2"), "gpu": ("g1",), "spot": ("s1",), "fragile": ("f1", "f2")}
+NODES = [name for names in PARTITIONS.values() for name in names]
 NUM_GPUS = 2
 TIMEOUT_S = 30
 
@@ -62,14 +64,14 @@ ReturnToService=2
 # Seconds from SIGTERM to SIGKILL when a job is cancelled or out of time; Slurm's own default.
 KillWait=30
 MinJobAge=3600
-# Jobs of partition `urgent` push those of partition `cpu` aside.
+# Seconds until a job that Slurm puts back into the queue starts again, not 120.
+AuthInfo=cred_expire=15
+# What is submitted to `urgent` pushes aside what runs in `spot`.
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
+PartitionName=DEFAULT DefMemPerCPU=200 DefaultTime=00:10:00
+PartitionName=urgent Nodes=s1 PriorityTier=2
 GresTypes=gpu
-{nodes}
-PartitionName=cpu Nodes={cpu_nodes} Default=YES DefMemPerCPU=200 DefaultTime=00:10:00 PriorityTier=1
-PartitionName=urgent Nodes={cpu_nodes} DefMemPerCPU=200 DefaultTime=00:10:00 PriorityTier=2
-PartitionName=gpu Nodes={gpu_node} DefMemPerCPU=200 DefaultTime=00:10:00
 """
 
 
@@ -105,6 +107,7 @@ def cluster() -> Iterator[Path]:
             yield state
         finally:
             clear()
+            shutil.rmtree(state, ignore_errors=True)
     finally:
         os.close(lock)
         if made_etc:
@@ -113,45 +116,39 @@ def cluster() -> Iterator[Path]:
 
 def start(state: Path) -> None:
     """Write the configuration, start the daemons and wait until every node is idle."""
-    names = (*CPU_NODES, GPU_NODE)
-    controller_port, *ports = free_ports(len(names) + 1)
-    nodes = [
-        f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={port}"
-        f" CPUs=4 RealMemory=16000{f' Gres=gpu:{NUM_GPUS}' if name == GPU_NODE else ''}"
-        for name, port in zip(names, ports, strict=True)
-    ]
-    for number in range(NUM_GPUS):
-        os.mknod(state / f"gpu{number}", 0o666 | 0o020000, os.makedev(1, 3))  # like /dev/null
+    controller_port, *ports = free_ports(len(NODES) + 1)
+    text = SLURM_CONF.format(
+        host=socket.gethostname(), state=state, controller_port=controller_port
+    )
+    for name, port in zip(NODES, ports, strict=True):
+        text += f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1"
+        text += f" Port={port} CPUs=4 RealMemory=64000"
+        text += f" Gres=gpu:{NUM_GPUS}\n" if name in PARTITIONS["gpu"] else "\n"
+    for name, nodes in PARTITIONS.items():
+        default = "YES" if name == next(iter(PARTITIONS)) else "NO"
+        text += f"PartitionName={name} Nodes={','.join(nodes)} Default={default}\n"
+    for number in range(NUM_GPUS):  # a device that is there is all that Slurm asks for
+        os.mknod(state / f"gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     (state / "controller").mkdir()
-    files = {
-        "slurm.conf": SLURM_CONF.format(
-            host=socket.gethostname(),
-            state=state,
-            controller_port=controller_port,
-            nodes="\n".join(nodes),
-            cpu_nodes=",".join(CPU_NODES),
-            gpu_node=GPU_NODE,
-        ),
-        "gres.conf": f"NodeName={GPU_NODE} Name=gpu File={state}/gpu[0-{NUM_GPUS - 1}]\n",
-    }
-    for name, text in files.items():
-        (ETC / name).write_text(f"{MARK}{state}\n{text}", encoding="utf-8")
-    for daemon in (["slurmctld"], *(["slurmd", "-N", name] for name in names)):
+    gres = f"NodeName={PARTITIONS['gpu'][0]} Name=gpu File={state}/gpu[0-{NUM_GPUS - 1}]\n"
+    for name, content in {"slurm.conf": text, "gres.conf": gres}.items():
+        (ETC / name).write_text(f"{MARK}{state}\n{content}", encoding="utf-8")
+    for daemon in (["slurmctld"], *(["slurmd", "-N", name] for name in NODES)):
         subprocess.run(daemon, check=True, timeout=TIMEOUT_S)
     deadline = time.monotonic() + TIMEOUT_S
-    while node_states().count("idle") < len(names):
+    while set((states := node_states()).values()) != {"idle"}:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the nodes are not idle: {node_states()}; see the logs in {state}")
+            raise TimeoutError(f"the nodes are not idle but {states}; see the logs in {state}")
         time.sleep(0.2)
 
 
-def node_states() -> list[str]:
-    """Return the state of each node as sinfo names it; none while the controller starts."""
+def node_states() -> dict[str, str]:
+    """Return the state of each node as sinfo names it; nothing while the controller starts."""
     command = ["sinfo", "--noheader", "--Node", "--format", "%N %T"]
     answer = subprocess.run(
         command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     ).stdout
-    return list(dict(line.split() for line in answer.splitlines()).values())
+    return dict(line.split() for line in answer.splitlines())
 
 
 def free_ports(count: int) -> list[int]:

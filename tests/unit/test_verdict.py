@@ -2,9 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from planted import (
     CELLS,
     LINEAR_FIT,
@@ -28,8 +31,10 @@ from globals_heads.compare.evidence import Cell, Evidence
 from globals_heads.compare.priorities import priorities
 from globals_heads.compare.verdict import write_verdict
 from globals_heads.facts import RunFolder
-from globals_heads.settings import CompareSettings
+from globals_heads.settings import CompareSettings, Settings
+from globals_heads.validation import validated
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = CompareSettings()
 DG, DT = SETTINGS.margin_globals, SETTINGS.margin_tokens_ln
 YES, NO, OPEN, TIE, UNTESTED = "yes", "no", "not resolved", "tie", "not tested"
@@ -254,6 +259,41 @@ def test_without_controls_capacity_is_not_tested():
     found = judged(quiet(by_beta(0, 1, 2), by_beta(0.6, 0.3, 0.3)), "3'")
     assert {j.word for j in found.values()} == {UNTESTED}
     assert {j.reason for j in found.values()} == {"the controls were not run"}
+
+
+CONTROLS = validated(
+    Settings, yaml.safe_load((ROOT / "config/controls.yaml").read_text()), "config/controls.yaml"
+)
+
+
+@pytest.mark.parametrize(
+    ("variant", "block", "change"),
+    [
+        ("control", "train", {"clip_norm": 1.0}),
+        ("control", "train", {"lr_schedule": "constant"}),
+        ("control_wide", "train", {"learning_rate": 1e-2}),
+        ("control_wide", "model", {"latent_dim": 63}),
+        ("control_wide", "model", {"hidden_dims": [256]}),
+    ],
+)
+def test_other_variants_of_these_names_are_no_controls(variant, block, change):
+    found = {key.name: CONTROLS.run_settings(key) for key in CONTROLS.runs if key.variant}
+    measured = quiet(*controls(1.0, 0.1))
+    right = judged(replace(measured, settings=found), "3'")
+    assert {name: j.word for name, j in right.items()} == dict.fromkeys(
+        ("none", "linear", "vq"), YES
+    )
+    wrong = {
+        name: run.model_copy(
+            update={block: getattr(run, block).model_copy(update=change)}
+            if run.variant == variant
+            else {}
+        )
+        for name, run in found.items()
+    }
+    judgement = judged(replace(measured, settings=wrong), "3'")["none"]
+    assert judgement.word == UNTESTED
+    assert judgement.reason == "control and control_wide differ from config/controls.yaml"
 
 
 def test_a_hole_in_a_control_is_a_hole():

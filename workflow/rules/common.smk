@@ -97,12 +97,7 @@ def shard_events(wildcards):
 
 def run_settings(wildcards):
     """Return the text of a run's cfg.yaml."""
-    name = run_name(wildcards)
-    key = next((key for key in STUDY.runs if key.name == name), None)
-    if key is None:  # values of several variants in one path
-        raise WorkflowError(
-            f"{name} is no run of this study; the config names its axes and variants."
-        )
+    key = next(key for key in STUDY.runs if key.name == run_name(wildcards))
     return yaml.safe_dump(STUDY.run_settings(key).model_dump(), sort_keys=False)
 
 
@@ -159,18 +154,28 @@ RUN_FILES = [
 ]
 
 
-def values_of(name):
-    """Return a regular expression for the values of one key column of the runs."""
-    values = dict.fromkeys(str(key.columns[name]) for key in STUDY.runs)
-    return "|".join(re.escape(value) for value in values)
+def values_of(name, runs):
+    """Return a regular expression for the values of one key column of these runs."""
+    values = dict.fromkeys(str(key.columns[name]) for key in runs)
+    return "(?:" + "|".join(re.escape(value) for value in values) + ")"
+
+
+def variant_pattern(variant):
+    """Return a regular expression for a variant's folder, where one of its own runs follows."""
+    runs = [key for key in STUDY.runs if key.variant == variant]
+    space, beta, seed = (
+        values_of(name, runs) for name in ("latent_space", "globals_beta", "seed")
+    )
+    folder = f"{variant}/" if variant else ""
+    return f"{folder}(?={space}/beta_{beta}/seed_{seed}/)"
 
 
 wildcard_constraints:
-    # The folder of a variant, or nothing: the runs of the plain grid lie beside those folders.
-    variant="|".join(["(?:)", *(f"{re.escape(name)}/" for name in STUDY.variants)]),
-    latent_space=values_of("latent_space"),
-    globals_beta=values_of("globals_beta"),
-    seed=values_of("seed"),
+    # The runs of the plain grid lie beside the folders of the variants, in none of their own.
+    variant="|".join(variant_pattern(name) for name in ("", *STUDY.variants)),
+    latent_space=values_of("latent_space", STUDY.runs),
+    globals_beta=values_of("globals_beta", STUDY.runs),
+    seed=values_of("seed", STUDY.runs),
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
     metric="|".join(HEATMAPS),

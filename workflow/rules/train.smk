@@ -31,13 +31,17 @@ rule train:
         "results/benchmarks/train/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
     conda:
         "../../envs/learn.yaml"
+    resources:
+        # No parameter: another one of those would train every run again.
+        checkpoint_minutes=STUDY.checkpoint_minutes,
     params:
         run=subpath(output.model, parent=True),
         code=provenance.code_digest("learn.training"),
     shell:
+        # exec: a signal reaches the training itself, not a shell that dies and leaves it behind.
         ": > {log} && ln -f {log} {output.log} &&"
-        " python -m globals_heads train {params.run} --data {input.data} --threads {threads}"
-        " >> {log} 2>&1"
+        " exec python -m globals_heads train {params.run} --data {input.data} --threads {threads}"
+        " --checkpoint-minutes {resources.checkpoint_minutes} --stop-with-parent >> {log} 2>&1"
 
 
 rule evaluate:

@@ -70,6 +70,11 @@ class Progress:
         self.started = time.perf_counter()
 
     @property
+    def position(self) -> str:
+        """How far the training has come, in words."""
+        return f"{self.epoch - 1} epochs and {self.step} steps"
+
+    @property
     def diverged(self) -> bool:
         """Whether the loss of the last finished epoch is not finite."""
         return any(

@@ -5,6 +5,7 @@ one that never stopped.
 """
 
 import io
+import textwrap
 import time
 import zipfile
 from pathlib import Path
@@ -37,7 +38,7 @@ def checkpoint_key(settings: RunSettings, data: Path, threads: int) -> dict[str,
         "settings": digest(settings.model_dump()),
         "packed data": file_digest(data),
         "code of the training": code_digest("learn.training"),
-        "torch version": torch.__version__,
+        "torch version": str(torch.__version__),
         "number of threads": str(threads),
         # With the setting train.device this decides the device.
         "presence of a GPU": str(torch.cuda.is_available()),
@@ -86,12 +87,10 @@ class Checkpoint:
                 progress.restore(state)
             except Exception as error:
                 raise UserError(
-                    f"{path} does not hold what its key promises ({_first_line(error)}); delete it "
+                    f"{path} does not hold what its key promises ({_brief(error)}); delete it "
                     "and run the same command again."
                 ) from error
-            print(
-                f"resumed from {path.name}, after {progress.epoch - 1} epochs and {progress.step} steps"
-            )
+            print(f"resumed from {path.name}, after {progress.position}")
             return
 
     def _read(self, path: Path) -> dict[str, Any] | None:
@@ -103,12 +102,13 @@ class Checkpoint:
             with zipfile.ZipFile(content) as archive:
                 if damaged := archive.testzip():
                     raise ValueError(f"wrong checksum of {damaged}")
+            content.seek(0)
             # weights_only: a file from elsewhere must not be able to run code.
             saved = torch.load(content, map_location="cpu", weights_only=True)
             differing = [name for name, value in self.key.items() if saved["key"][name] != value]
             state: dict[str, Any] = saved["progress"]
         except Exception as error:
-            print(f"{path.name} is damaged and not used ({_first_line(error)})")
+            print(f"{path.name} is damaged and not used ({_brief(error)})")
             return None
         if differing:
             print(f"{path.name} is of another training and not used: other {', '.join(differing)}")
@@ -126,7 +126,7 @@ class Checkpoint:
         if reason := self.stop.reason:
             self.save(progress)
             raise Stopped(
-                f"Stopped by {reason}, after {progress.epoch - 1} epochs and {progress.step} steps; "
+                f"Stopped by {reason}, after {progress.position}; "
                 "the same command goes on from there."
             )
         if time.monotonic() - self.saved_at >= self.interval_s:
@@ -149,5 +149,6 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _brief(error: Exception) -> str:
+    # What torch says of a file it does not trust is a page long.
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 100)

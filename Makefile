@@ -1,4 +1,4 @@
-# The whole study: make run. All checks: make test. Each sets up .venv first, once.
+# The whole study: make run. One page with its results: make report. All checks: make test. Each sets up .venv first, once.
 
 PYTHON ?= python3
 # Extra arguments for pip, for instance the index of a CPU-only or a CUDA build of torch.
@@ -33,10 +33,10 @@ format: $(INSTALLED)
 
 # Table, verdict and figures of the runs that are finished; the others are marked and not trained.
 partial: $(INSTALLED)
-	$(BIN)/snakemake --profile local --config missing_runs=show
+	$(BIN)/snakemake --profile local report --config missing_runs=show
 
 report: $(INSTALLED)
-	$(BIN)/snakemake --profile local --report results/report.html
+	$(BIN)/snakemake --profile local report
 
 env: $(INSTALLED)
 

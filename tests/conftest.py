@@ -104,11 +104,13 @@ class Study:
         return cls(path, **options)
 
     @classmethod
-    def create_tiny(cls, path: Path, **settings: Any) -> "Study":
-        """Make a study of tiny runs with its token file, and with these settings."""
+    def create_tiny(
+        cls, path: Path, sizes: tuple[int, ...] = (200, 40, 40), **settings: Any
+    ) -> "Study":
+        """Make a study of tiny runs, with these settings and so many events of each split."""
         study = cls.create(path, configfiles=("tiny.yaml",))
         (study / "tiny.yaml").write_text(yaml.safe_dump(TINY | settings), encoding="utf-8")
-        write_tokens(study / "tokens.h5")
+        write_tokens(study / "tokens.h5", sizes)
         return study
 
     def copy(self, path: Path) -> "Study":
@@ -119,14 +121,15 @@ class Study:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def command(
+    def start(
         self,
         *arguments: str,
         profile: str | None = "local",
         overlay: dict[str, Any] | str | None = None,
         prefix: tuple[str, ...] = (),
-    ) -> dict[str, Any]:
-        """Return snakemake with `overlay` as the last config file, as arguments of a Popen."""
+        **options: Any,
+    ) -> "subprocess.Popen[str]":
+        """Start snakemake with `overlay` as the last config file."""
         configfiles = [*self.configfiles]
         if overlay is not None:
             text = overlay if isinstance(overlay, str) else yaml.safe_dump(overlay)
@@ -136,18 +139,24 @@ class Study:
         command += ["--profile", profile] if profile else []
         command += ["--configfile", *configfiles] if configfiles else []
         inherited = {k: v for k, v in os.environ.items() if k not in OWN_VARIABLES}
-        return {"args": command, "cwd": self.path, "env": inherited | self.environment}
-
-    def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run the snakemake of `command`; stdout holds all its output."""
-        return subprocess.run(
-            **self.command(*arguments, **options),
-            stdout=subprocess.PIPE,
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=inherited | self.environment,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
-            check=False,
+            **options,
         )
+
+    def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run snakemake to its end, started as by `start`; stdout holds all its output."""
+        with self.start(*arguments, stdout=subprocess.PIPE, **options) as process:
+            try:
+                output, _ = process.communicate(timeout=600)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     def run(self, *arguments: str, **options: Any) -> str:
         """Return the output of a command that must succeed."""
@@ -187,7 +196,7 @@ def random_events(rng: np.random.Generator, num_events: int) -> Events:
     return Events(types, objects, met, rng.integers(1, 6, num_events))
 
 
-def write_tokens(path: Path, sizes: tuple[int, ...] = (200, 40, 40)) -> None:
+def write_tokens(path: Path, sizes: tuple[int, ...]) -> None:
     """Write a small token file with the padding of a large one."""
     rng = np.random.default_rng(0)
     splits = {

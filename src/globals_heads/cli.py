@@ -256,10 +256,18 @@ def compare(
 def judge(
     output: Output, summary: Summary, runs: Runs, linear_fit: LinearFit, settings: CompareOption
 ) -> None:
-    """Answer the study's questions: an .md, and a .json with every number beside it."""
+    """Answer the study's questions: an .md, beside it an .rst and a .json with every number."""
     from globals_heads.compare import verdict
 
     verdict.write_verdict(summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def tabulate(output: Output, table: Annotated[Path, typer.Option(help="The CSV file.")]) -> None:
+    """Show a table as an HTML page."""
+    from globals_heads.compare import tables
+
+    tables.write_page(table, output)
 
 
 @app.command()

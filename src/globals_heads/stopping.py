@@ -44,6 +44,8 @@ class StopRequest:
 def stop_requests(with_parent: bool = False) -> Iterator[StopRequest]:
     """Turn the first of `SIGNALS` into a request to stop; a second one ends the process at once.
 
+    Once the block has succeeded there is nothing left to stop: signals are ignored from then on.
+
     Parameters
     ----------
     with_parent
@@ -56,9 +58,9 @@ def stop_requests(with_parent: bool = False) -> Iterator[StopRequest]:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for each in SIGNALS:
+        signal.signal(each, handle)
+    yield request
+    # While the interpreter ends, which takes a moment, a signal would make a failure of a success.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)

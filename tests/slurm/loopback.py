@@ -60,7 +60,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=2,sched_interval=2,defer_batch
-ReturnToService=2
+# A node that was set down stays down.
+ReturnToService=1
 # Seconds from SIGTERM to SIGKILL when a job is cancelled or out of time; Slurm's own default.
 KillWait=30
 MinJobAge=3600

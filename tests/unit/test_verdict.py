@@ -2,12 +2,15 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from docutils.core import publish_doctree
+from docutils.nodes import paragraph
 from planted import (
     CELLS,
     LINEAR_FIT,
@@ -496,7 +499,7 @@ def check(content, question):
 def test_the_verdict_opens_with_three_sentences(tmp_path):
     plant_study(tmp_path)
     text, content = written(tmp_path)
-    assert text.split("\n\n")[:2] == ["# Verdict", "\n".join(content["sentences"])]
+    assert text.split("\n\n")[:4] == ["# Verdict", *content["sentences"]]
     helps, costs, space = content["sentences"]
     assert helps.startswith("The globals head helps: yes for none, linear and vq;")
     assert "from 0.6" in helps
@@ -506,6 +509,41 @@ def test_the_verdict_opens_with_three_sentences(tmp_path):
     )
     assert space.startswith("Which latent space: a continuous one, as vq is worse on both counts;")
     assert all(sentence.endswith(".") and "\n" not in sentence for sentence in content["sentences"])
+
+
+def test_the_first_page_of_the_report_is_whole(tmp_path):
+    plant_study(tmp_path)
+    _, content = written(tmp_path)
+    text = (tmp_path / "verdict.rst").read_text()
+    tree = publish_doctree(text, settings_overrides={"halt_level": 1, "report_level": 1})
+    paragraphs = [node.astext() for node in tree.findall(paragraph)]
+    assert paragraphs[:3] == content["sentences"]
+    for answer in content["claims"] + content["matrix"]:
+        assert {answer["text"], answer["row"], answer["reason"]} <= set(paragraphs)
+    for check in content["checks"]:
+        assert {check["question"], check["finding"]} <= set(paragraphs)
+
+
+def test_every_answer_shows_an_interval():
+    unfinished = {"epochs_after_best": {GUESS: 0}}  # the guess of M5 is refused for a fact
+    for number, cases in CASES.items():
+        for case in cases:
+            for judgement in judged(quiet(*case, **unfinished), number).values():
+                assert re.search(r" = \S+ \(\S+ to \S+\)", judgement.reason), judgement.reason
+
+
+def test_a_yes_names_the_interval_nearest_to_its_end():
+    (judgement,) = (j for name, j in judged(quiet(LN_T, G), "2").items() if name == "vq")
+    assert judgement.reason.startswith("G(vq/beta_1) - G(vq/beta_10) = 0.03 ")
+    assert judgement.reason.endswith(" lies inside (the closest of 2)")
+
+
+def test_a_tie_names_its_largest_difference():
+    (judgement,) = (
+        j for name, j in judged(quiet(by_beta(0, 0.1, -0.05), FLAT), "E1").items() if name == "vq"
+    )
+    assert judgement.word == TIE
+    assert judgement.reason.startswith("ln T(vq/beta_1) - ln T(vq/beta_0) = 0.1 ")
 
 
 def test_the_json_holds_every_number_and_the_same_bytes_come_twice(tmp_path):

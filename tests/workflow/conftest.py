@@ -14,6 +14,13 @@ def empty_study(study_type, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def create_longer(study_type):
+    """Return a function that makes a study of three runs in a folder, some seconds of training."""
+    axes = {"latent_space": ["none", "linear", "vq"], "globals_beta": [1], "epochs": 10}
+    return lambda path: study_type.create_tiny(path, sizes=(8000, 400, 400), **axes)
+
+
+@pytest.fixture(scope="session")
 def finished(study_type, tmp_path_factory):
     """The finished tiny study, shared by all workers of a session; tests must not change it."""
     shared = tmp_path_factory.getbasetemp()

@@ -32,6 +32,10 @@ os.environ |= {
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
 
+TABLES = {
+    "summary": "summary of the runs",
+    "comparison": "comparison of the cells",
+}
 HEATMAPS = ["val_loss", "rec_tokens", "rec_globals", "probe_rec_globals"]
 
 
@@ -131,6 +135,26 @@ def comparison_figures():
     ]
 
 
+def table_labels(wildcards):
+    """Return what the report calls a table."""
+    return {"table": TABLES[wildcards.table], "as": "page"}
+
+
+def study_results(wildcards):
+    """Return all that the plain command makes."""
+    return rules.all.input
+
+
+def config_options():
+    """Return the options that give another snakemake the config of this one."""
+    settings = workflow.config_settings
+    files = [os.path.abspath(path) for path in settings.configfiles]
+    options = {"--configfile": files, "--config": settings.config_args}
+    return [
+        part for key, values in options.items() if values for part in (key, *values)
+    ]
+
+
 STUDY = load_study(config)
 # Captions of the report read config, which may have left keys to their defaults.
 config.update(STUDY.model_dump())
@@ -186,3 +210,4 @@ wildcard_constraints:
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
     metric="|".join(HEATMAPS),
+    table="|".join(TABLES),

@@ -90,7 +90,7 @@ class Checkpoint:
                     f"{path} does not hold what its key promises ({_brief(error)}); delete it "
                     "and run the same command again."
                 ) from error
-            print(f"resumed from {path.name}, after {progress.position}")
+            print(f"resumed from {path.name}, after {progress.position}", flush=True)
             return
 
     def _read(self, path: Path) -> dict[str, Any] | None:

@@ -208,11 +208,16 @@ def train(
 
 @app.command()
 def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
-    """Measure one run's model.pt on the test split."""
+    """Measure one run's model.pt on the test split, and delete the checkpoint of its training."""
     from globals_heads.learn import evaluation
+    from globals_heads.learn.resume import delete_checkpoint
     from globals_heads.packing import open_packed
 
-    evaluation.evaluate(open_packed(data), RunFolder(run), threads)
+    folder = RunFolder(run)
+    evaluation.evaluate(open_packed(data), folder, threads)
+    # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
+    # finished ones have made; from their checkpoints they make it again at once.
+    delete_checkpoint(folder.checkpoint)
 
 
 @app.command()

@@ -53,7 +53,7 @@ def train(
     threads
         CPU threads; on one machine the same number gives the same weights, bit for bit.
     checkpoint
-        Where to go on from and what to save on the way; deleted once all is written.
+        Where to go on from and what to save on the way. It outlives the training.
     """
     progress = fit(settings, data, threads, checkpoint)
     for split, epochs in progress.history.items():
@@ -62,8 +62,6 @@ def train(
         progress.model, settings, data.info, progress.best_epoch, diverged=progress.diverged
     )
     save_model(folder.model, trained)
-    if checkpoint:
-        checkpoint.delete()
 
 
 def fit(

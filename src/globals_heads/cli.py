@@ -214,13 +214,13 @@ def train(
         training.train(settings, packed, folder, threads, checkpoint)
         outputs = (folder.model, folder.metrics("train"), folder.metrics("val"))
         write_manifest(folder, "train", made_from, outputs, started, threads)
-        checkpoint.delete()
 
 
 @app.command()
 def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
-    """Measure one run's model.pt on the test split."""
+    """Measure one run's model.pt on the test split, and delete the checkpoint of its training."""
     from globals_heads.learn import evaluation
+    from globals_heads.learn.resume import delete_checkpoint
     from globals_heads.packing import open_packed
 
     folder, started = RunFolder(run), datetime.now(UTC)
@@ -228,6 +228,9 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     evaluation.evaluate(open_packed(data), folder, threads)
     outputs = (folder.metrics("test"), folder.events("test"))
     write_manifest(folder, "evaluate", made_from, outputs, started, threads)
+    # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
+    # finished ones have made; from their checkpoints they make it again at once.
+    delete_checkpoint(folder.checkpoint)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from globals_heads.files import UserError
 from globals_heads.learn import training
 from globals_heads.learn.checkpoint import load_model
 from globals_heads.learn.progress import Progress
-from globals_heads.learn.resume import Checkpoint, checkpoint_key
+from globals_heads.learn.resume import Checkpoint, checkpoint_key, delete_checkpoint
 from globals_heads.manifest import sources
 from globals_heads.settings import (
     BottleneckSettings,
@@ -149,17 +149,21 @@ def test_every_part_of_a_checkpoint_matters(tmp_path, data, undisturbed, monkeyp
     assert outcome(tmp_path) != undisturbed()
 
 
-def test_a_checkpoint_goes_when_all_is_written(tmp_path, data, monkeypatch):
-    """Until then it stays, and the training is not done again."""
+def test_a_checkpoint_outlives_its_training(tmp_path, data, monkeypatch):
+    """What was trained is not trained again, before all is written and afterwards."""
     (tmp_path / ".checkpoint.pt.abc").write_bytes(b"of a process killed while it wrote")
     with monkeypatch.context() as patch:
         patch.setattr(training, "save_model", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(tmp_path, data)
-    assert (tmp_path / "checkpoint.pt").exists()
     with monkeypatch.context() as patch:
         patch.setattr(training, "train_epoch", None)
         assert train(tmp_path, data)
+        model = (tmp_path / "model.pt").read_bytes()
+        (tmp_path / "model.pt").unlink()
+        assert train(tmp_path, data)
+    assert (tmp_path / "model.pt").read_bytes() == model
+    delete_checkpoint(tmp_path / "checkpoint.pt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["facts", "model.pt"]
 
 

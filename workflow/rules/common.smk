@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import yaml
+from snakemake.settings.types import DeploymentMethod
 
 try:
     from globals_heads import provenance
@@ -24,6 +26,11 @@ except ModuleNotFoundError as error:
 os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 }
+
+# An environment of conda (`--sdm conda`) holds what this package needs, but not the package itself,
+# and Snakemake clears PYTHONPATH for it.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
 
 TABLES = {
     "summary": "summary of the runs",

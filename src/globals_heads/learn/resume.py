@@ -57,7 +57,7 @@ class Checkpoint:
 
     def __init__(self, path: Path, key: dict[str, str], minutes: float, stop: StopRequest) -> None:
         self.path = path
-        self.previous = path.with_stem(f"{path.stem}.previous")
+        self.previous = _previous(path)
         self.key = key
         self.interval_s = 60 * minutes
         self.stop = stop
@@ -136,10 +136,15 @@ class Checkpoint:
                 self.path.replace(self.previous)
         self.saved_at = time.monotonic()
 
-    def delete(self) -> None:
-        """Delete the checkpoint of a training that is finished."""
-        self.previous.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+
+def delete_checkpoint(path: Path) -> None:
+    """Delete a checkpoint that is no longer needed, and the one before it."""
+    _previous(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_stem(f"{path.stem}.previous")
 
 
 def _brief(error: Exception) -> str:

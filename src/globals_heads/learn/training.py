@@ -52,7 +52,7 @@ def train(
     threads
         CPU threads; on one machine the same number gives the same weights, bit for bit.
     checkpoint
-        Where to go on from and what to save on the way.
+        Where to go on from and what to save on the way. It outlives the training.
     """
     progress = fit(settings, data, threads, checkpoint)
     for split, epochs in progress.history.items():

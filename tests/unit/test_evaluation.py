@@ -368,7 +368,7 @@ def test_fitted_yardsticks_see_the_training_split_alone(tmp_path):
     settings = Settings(epochs=2).globals_network
     facts = tmp_path / "yardsticks.csv"
     measure_yardsticks(data, settings, facts, tmp_path / "errors.npz", threads=1)
-    network = fit(settings, data, threads=1, tokens_weight=0.0)[0]
+    network = fit(settings, data, threads=1, tokens_weight=0.0).model
     predictions = {
         "globals_network": data.info.met_components(predict(network, data.test).globals),
         "training_mean": data.info.met_components(data.train.globals).mean(axis=0),

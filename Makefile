@@ -1,4 +1,4 @@
-# The whole study: make run. All checks: make test. Each sets up .venv first, once.
+# The whole study: make run. One page with its results: make report. All checks: make test. Each sets up .venv first, once.
 
 PYTHON ?= python3
 # Extra arguments for pip, for instance the index of a CPU-only or a CUDA build of torch.
@@ -7,7 +7,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: run test env check format partial report
+.PHONY: run test env check format partial status report
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --profile local
@@ -31,12 +31,16 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-# Table, verdict and figures of the runs that are finished; the others are marked and not trained.
+# The report of the runs that are finished; the others are marked and not trained.
 partial: $(INSTALLED)
-	$(BIN)/snakemake --profile local --config missing_runs=show
+	$(BIN)/snakemake --profile local report --config missing_runs=show
+
+# Where each run stands, also while they train in another terminal.
+status: $(INSTALLED)
+	@$(BIN)/python -m globals_heads status
 
 report: $(INSTALLED)
-	$(BIN)/snakemake --profile local --report results/report.html
+	$(BIN)/snakemake --profile local report
 
 env: $(INSTALLED)
 

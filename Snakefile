@@ -3,6 +3,7 @@
 #
 #     snakemake --profile local                                  the whole study
 #     snakemake --profile local -n                               what would be done
+#     snakemake --profile local report                           one page with all results
 #     snakemake --profile local -f results/runs/vq/beta_10/seed_0/model.pt   one run again
 
 from snakemake.utils import min_version
@@ -28,6 +29,7 @@ if STUDY.missing_runs == "train":
 
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/plot.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:

@@ -8,6 +8,7 @@ A step imports its own wing only, so that those without torch start at once.
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ import yaml
 
 from globals_heads.facts import RunFolder
 from globals_heads.files import UserError, only_writer, write_text
+from globals_heads.manifest import sources, write_manifest
 from globals_heads.settings import (
     CompareSettings,
     Grid,
@@ -25,8 +27,12 @@ from globals_heads.settings import (
     RunSettings,
     Settings,
     SimulateSettings,
+    merged,
 )
+from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, validated
+
+WATCH_INTERVAL_S = 2.0
 
 app = typer.Typer(
     help="The steps of the study; the workflow runs them, and so can you.",
@@ -36,11 +42,18 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run one step; a problem that its reader can solve ends it with one sentence and code 1."""
+    """Run one step.
+
+    A problem that its reader can solve ends it with one sentence and code 1; a request to stop
+    that it can go on from, with `stopping.EXIT_CODE`.
+    """
     try:
         app()
     except UserError as error:
         sys.exit(f"Error: {error}")
+    except Stopped as stop:
+        print(stop, flush=True)
+        sys.exit(EXIT_CODE)
 
 
 def _parsed(model: type[M]) -> Callable[[str], M]:
@@ -171,23 +184,53 @@ def yardsticks(
 
 
 @app.command()
-def train(run: Run, data: Data, threads: Threads = 1) -> None:
-    """Train one run: its cfg.yaml in, its model.pt and facts out."""
-    from globals_heads.learn import training
-    from globals_heads.packing import open_packed
+def train(
+    run: Run,
+    data: Data,
+    threads: Threads = 1,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0, help="Save after this time within an epoch, too.")
+    ] = 5,
+    stop_with_parent: Annotated[
+        bool, typer.Option("--stop-with-parent", help="Stop when the starting process ends.")
+    ] = False,
+) -> None:
+    """Train one run: its cfg.yaml in, its model.pt and facts out.
 
-    folder = RunFolder(run)
-    with only_writer(folder.path):
-        training.train(folder.read_settings(), open_packed(data), folder, threads)
+    Started again after an interruption, it goes on where it was. SIGTERM, SIGUSR1 and SIGINT make
+    it save and leave with code 75; a second signal ends it at once.
+    """
+    # Before torch, which takes seconds to import.
+    with stop_requests(stop_with_parent) as stop, only_writer(run):
+        from globals_heads.learn import training
+        from globals_heads.learn.resume import Checkpoint, checkpoint_key
+        from globals_heads.packing import open_packed
+
+        folder = RunFolder(run)
+        settings, packed = folder.read_settings(), open_packed(data)
+        started, made_from = datetime.now(UTC), sources("train", settings, data)
+        key = checkpoint_key(made_from, threads)
+        checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
+        training.train(settings, packed, folder, threads, checkpoint)
+        outputs = (folder.model, folder.metrics("train"), folder.metrics("val"))
+        write_manifest(folder, "train", made_from, outputs, started, threads)
 
 
 @app.command()
 def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
-    """Measure one run's model.pt on the test split."""
+    """Measure one run's model.pt on the test split, and delete the checkpoint of its training."""
     from globals_heads.learn import evaluation
+    from globals_heads.learn.resume import delete_checkpoint
     from globals_heads.packing import open_packed
 
-    evaluation.evaluate(open_packed(data), RunFolder(run), threads)
+    folder, started = RunFolder(run), datetime.now(UTC)
+    made_from = sources("evaluate", folder.read_settings(), data)
+    evaluation.evaluate(open_packed(data), folder, threads)
+    outputs = (folder.metrics("test"), folder.events("test"))
+    write_manifest(folder, "evaluate", made_from, outputs, started, threads)
+    # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
+    # finished ones have made; from their checkpoints they make it again at once.
+    delete_checkpoint(folder.checkpoint)
 
 
 @app.command()
@@ -231,10 +274,18 @@ def compare(
 def judge(
     output: Output, summary: Summary, runs: Runs, linear_fit: LinearFit, settings: CompareOption
 ) -> None:
-    """Answer the study's questions: an .md, and a .json with every number beside it."""
+    """Answer the study's questions: an .md, beside it an .rst and a .json with every number."""
     from globals_heads.compare import verdict
 
     verdict.write_verdict(summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def tabulate(output: Output, table: Annotated[Path, typer.Option(help="The CSV file.")]) -> None:
+    """Show a table as an HTML page."""
+    from globals_heads.compare import tables
+
+    tables.write_page(table, output)
 
 
 @app.command()
@@ -363,6 +414,63 @@ def plot_variants(
     from globals_heads.compare import variant_figures
 
     variant_figures.plot_variants(grid, summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def status(
+    runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("results/runs"),
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+) -> None:
+    """Show where each run stands: running, done, failed, diverged or waiting."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from globals_heads.status import read_status, rendered, watched
+
+    console = Console()
+    if not watch:
+        # Piped into a file or another program, lines are not folded.
+        console.print(rendered(read_status(runs)), soft_wrap=not console.is_terminal)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        for view in watched(runs, WATCH_INTERVAL_S):
+            live.update(view, refresh=True)
+
+
+@app.command()
+def verify(
+    configfile: Annotated[list[Path] | None, typer.Option(help="An overlay; may repeat.")] = None,
+    config: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A top-level key; may repeat.")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="The folder of the results.")] = Path("results"),
+) -> None:
+    """Check that the numbers in results/summary.csv come from this config, data and code.
+
+    Give the same --configfile and --config as to snakemake.
+    """
+    from globals_heads.compare.verify import verify as differences
+
+    values: dict[str, Any] = {}
+    for path in (Path("config/config.yaml"), *(configfile or ())):
+        try:
+            values = merged(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            raise UserError(
+                f"{path} is no YAML file with settings ({error}); give one in this folder's config."
+            ) from error
+    for assignment in config or ():
+        key, _, text = assignment.partition("=")
+        values = merged(values, {key: _loaded(text)})
+    study = validated(Settings, values, "config/config.yaml, --configfile or --config")
+    found = differences(study, results)
+    for run, problems in found.items():
+        for problem in problems:
+            print(f"{run}: {problem}")
+    good = sum(not problems for problems in found.values())
+    print(f"{good} of {len(found)} runs come from this config, these data and this code.")
+    if good < len(found):
+        raise typer.Exit(1)
 
 
 @app.command()

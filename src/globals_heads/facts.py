@@ -52,6 +52,7 @@ class RunFolder:
         self.path = path
         self.settings = path / "cfg.yaml"
         self.model = path / "model.pt"
+        self.checkpoint = path / "checkpoint.pt"
         self.figures = path / "figures"
 
     def metrics(self, split: str) -> Path:
@@ -61,6 +62,10 @@ class RunFolder:
     def events(self, split: str) -> Path:
         """Return the file of errors per event of `split`."""
         return self.path / "facts" / f"events_{split}.npz"
+
+    def manifest(self, step: str) -> Path:
+        """Return the file that says what `step` was made from."""
+        return self.path / "facts" / f"manifest_{step}.json"
 
     @property
     def is_finished(self) -> bool:

@@ -1,12 +1,20 @@
 """Files written whole or not at all, and the one error type that users are meant to read."""
 
+import errno
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+LOCK = ".lock"
+# Who asks whether a lock is held holds it for a moment.
+LOCK_PATIENCE_S = 1.0
 
 
 class UserError(Exception):
@@ -45,10 +53,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise _not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete the temporary files of `path` that a killed process left; it has one writer."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in `folder` last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync files only
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _not_written(path: Path, error: OSError) -> UserError:
@@ -68,19 +95,55 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises
     ------
     UserError
-        If another process holds the lock.
+        If another process holds the lock, or there is no such folder.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    path = folder / LOCK
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
+        # A file of its own: on NFS the lock of a folder would hold on one machine only.
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
         raise UserError(
-            f"Another process is still training {folder}; wait for it or end it (`fuser {folder}` "
-            "shows its number), then run the same command again."
+            f"{path} cannot be opened ({error.strerror}); give the folder of a run that you may "
+            "write to."
         ) from error
-    finally:
-        os.close(descriptor)  # this releases the lock, too
+    with stream:  # closing it, as the end of the process does, releases the lock
+        try:
+            _lock(stream)
+        except BlockingIOError as error:
+            stream.seek(0)
+            raise UserError(
+                f"Another process is still training {folder} ({stream.read().strip()}); wait for "
+                "it or end it, then run the same command again."
+            ) from error
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        stream.flush()
+        yield
+
+
+def _lock(stream: TextIO) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOCK_PATIENCE_S / 20)
+        else:
+            return
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process holds the lock of `only_writer` on `folder`."""
+    try:
+        with (folder / LOCK).open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -312,6 +312,8 @@ class Settings(Grid, ObjectTypesSettings):
     """Passes over the training split."""
     missing_runs: Literal["train", "show"] = "train"
     """train: train what is not there; show: compare the finished runs and mark the others."""
+    checkpoint_minutes: Count = 5
+    """Minutes after which a training saves within an epoch, too; changing it trains nothing."""
     simulate: SimulateSettings = SimulateSettings()
     """Events made with Pythia 8; not used when data is given."""
     pack: PackSettings = PackSettings()
@@ -375,7 +377,7 @@ class Settings(Grid, ObjectTypesSettings):
         blocks = {name: getattr(self, name) for name in ("model", "bottleneck", "train")}
         if variant:
             for name, changes in self.variants[variant].changes.items():
-                values = _merged(blocks[name].model_dump(), changes)
+                values = merged(blocks[name].model_dump(), changes)
                 source = f"variants: {variant}: {name}: of the config"
                 blocks[name] = validated(type(blocks[name]), values, source)
         return blocks
@@ -426,10 +428,10 @@ def format_beta(value: float) -> str:
     return repr(int(value)) if value == int(value) and value < 1e15 else repr(float(value))
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return `values` with `changes`: mappings merge, all else is replaced."""
     return values | {
-        key: _merged(values[key], change)
+        key: merged(values[key], change)
         if isinstance(change, dict) and isinstance(values.get(key), dict)
         else change
         for key, change in changes.items()

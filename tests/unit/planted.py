@@ -110,7 +110,7 @@ def drawn(rng, ln_t, g, num_seeds, noise="normal", *, event_noise=True):
     return evidence(ln_t, g, noise_t, noise_g, influence_t, influence_g)
 
 
-def plant_study(folder, num_seeds=3, variant=False, seed=0):
+def plant_study(folder, num_seeds=3, seed=0):
     """Write summary.csv, runs/ and events_test.npz of a study that looks like a measured one."""
     rng = np.random.default_rng(seed)
     num_tokens = rng.integers(4, 15, NUM_EVENTS).astype(float)

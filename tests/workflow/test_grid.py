@@ -65,6 +65,41 @@ def test_run_outside_the_grid(study, run):
     assert f"results/runs/{run}/model.pt" in output
 
 
+@pytest.mark.parametrize(
+    ("overlay", "num_runs", "in_variants"),
+    [("config/controls.yaml", 27 + 18, 18), ("config/latent_dim.yaml", 9 + 18, 18)],
+)
+def test_variants_of_the_overlays(empty_study, overlay, num_runs, in_variants):
+    """A variant adds runs of its own beside the plain grid, through the same rules."""
+    empty_study.configfiles = (overlay,)
+    plan = empty_study.plan(overlay=DATA)
+    runs = plan.runs["train"]
+    assert plan["train"] == plan["evaluate"] == len(runs) == num_runs
+    assert sum(run.count("/") == 3 for run in runs) == in_variants
+
+
+WIDE = {"variants": {"wide": {"globals_beta": [0, 3], "model": {"latent_dim": 8}}}}
+
+
+def test_a_variant_trains_its_own_runs_only(study):
+    """Their paths begin with the variant's name, and one is made by its path."""
+    plan = study.plan(overlay=WIDE)
+    names = {f"wide/{space}/beta_{beta}/seed_0" for space in ("none", "vq") for beta in (0, 3)}
+    assert plan.runs["train"] == plan.runs["evaluate"] == names
+    assert "link_runs" not in plan
+    run = "wide/vq/beta_3/seed_0"
+    assert study.plan(f"results/runs/{run}/model.pt", overlay=WIDE).runs["train"] == {run}
+
+
+@pytest.mark.parametrize(
+    "run", ["vq/beta_3/seed_0", "wide/vq/beta_1/seed_0", "narrow/vq/beta_0/seed_0"]
+)
+def test_a_variants_axes_are_its_own(study, run):
+    """Values of the variant are no runs of the plain grid, and the reverse."""
+    output = study.fail(f"results/runs/{run}/model.pt", "-n", overlay=WIDE)
+    assert "MissingRuleException" in output
+
+
 def test_numbers_of_runs(finished):
     """The links count row by row: rows are globals_beta, columns latent_space."""
     numbered = ["none/beta_0", "vq/beta_0", "none/beta_1", "vq/beta_1"]

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import yaml
+from snakemake.settings.types import DeploymentMethod
 
 try:
     from globals_heads import provenance
@@ -25,6 +27,15 @@ os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 }
 
+# An environment of conda (`--sdm conda`) holds what this package needs, but not the package itself,
+# and Snakemake clears PYTHONPATH for it.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
+
+TABLES = {
+    "summary": "summary of the runs",
+    "comparison": "comparison of the cells",
+}
 HEATMAPS = [
     "rec_tokens",
     "probe_rec_globals",
@@ -79,14 +90,6 @@ def require_results(path):
         raise UserError(f"{path.absolute()} cannot be written to; {remedy}.")
 
 
-def dataset_name():
-    """Return the folder of the data: another source or content is another folder."""
-    if STUDY.data is None:
-        return "generated"
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(STUDY.data).stem)
-    return f"{stem}-{provenance.file_digest(Path(STUDY.data))[:8]}"
-
-
 def token_file(wildcards):
     """Return the token file to pack: the user's, or the one made here."""
     if STUDY.data is None:
@@ -103,12 +106,7 @@ def shard_events(wildcards):
 
 def run_settings(wildcards):
     """Return the text of a run's cfg.yaml."""
-    name = run_name(wildcards)
-    key = next((key for key in STUDY.runs if key.name == name), None)
-    if key is None:  # values of several variants in one path
-        raise WorkflowError(
-            f"{name} is no run of this study; the config names its axes and variants."
-        )
+    key = next(key for key in STUDY.runs if key.name == run_name(wildcards))
     return yaml.safe_dump(STUDY.run_settings(key).model_dump(), sort_keys=False)
 
 
@@ -142,11 +140,31 @@ def comparison_figures():
     ]
 
 
+def table_labels(wildcards):
+    """Return what the report calls a table."""
+    return {"table": TABLES[wildcards.table], "as": "page"}
+
+
+def study_results(wildcards):
+    """Return all that the plain command makes."""
+    return rules.all.input
+
+
+def config_options():
+    """Return the options that give another snakemake the config of this one."""
+    settings = workflow.config_settings
+    files = [os.path.abspath(path) for path in settings.configfiles]
+    options = {"--configfile": files, "--config": settings.config_args}
+    return [
+        part for key, values in options.items() if values for part in (key, *values)
+    ]
+
+
 STUDY = load_study(config)
 # Captions of the report read config, which may have left keys to their defaults.
 config.update(STUDY.model_dump())
 NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
-DATASET = dataset_name()
+DATASET = provenance.dataset_name(STUDY.data)
 GRID = STUDY.grid.model_dump_json()
 PLAIN_GRID = STUDY.grid.plain.model_dump_json()
 # Those that are compared: all, or the finished ones.
@@ -168,24 +186,37 @@ RUN_FILES = [
     "facts/metrics_val.csv",
     "facts/metrics_test.csv",
     "facts/events_test.npz",
+    "facts/manifest_train.json",
+    "facts/manifest_evaluate.json",
     "figures/curves.svg",
     "figures/curves.png",
     "figures/curves.csv",
 ]
 
 
-def values_of(name):
-    """Return a regular expression for the values of one key column of the runs."""
-    values = dict.fromkeys(str(key.columns[name]) for key in STUDY.runs)
-    return "|".join(re.escape(value) for value in values)
+def values_of(name, runs):
+    """Return a regular expression for the values of one key column of these runs."""
+    values = dict.fromkeys(str(key.columns[name]) for key in runs)
+    return "(?:" + "|".join(re.escape(value) for value in values) + ")"
+
+
+def variant_pattern(variant):
+    """Return a regular expression for a variant's folder, where one of its own runs follows."""
+    runs = [key for key in STUDY.runs if key.variant == variant]
+    space, beta, seed = (
+        values_of(name, runs) for name in ("latent_space", "globals_beta", "seed")
+    )
+    folder = f"{variant}/" if variant else ""
+    return f"{folder}(?={space}/beta_{beta}/seed_{seed}/)"
 
 
 wildcard_constraints:
-    # The folder of a variant, or nothing: the runs of the plain grid lie beside those folders.
-    variant="|".join(["(?:)", *(f"{re.escape(name)}/" for name in STUDY.variants)]),
-    latent_space=values_of("latent_space"),
-    globals_beta=values_of("globals_beta"),
-    seed=values_of("seed"),
+    # The runs of the plain grid lie beside the folders of the variants, in none of their own.
+    variant="|".join(variant_pattern(name) for name in ("", *STUDY.variants)),
+    latent_space=values_of("latent_space", STUDY.runs),
+    globals_beta=values_of("globals_beta", STUDY.runs),
+    seed=values_of("seed", STUDY.runs),
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
     metric="|".join(HEATMAPS),
+    table="|".join(TABLES),

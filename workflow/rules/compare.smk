@@ -25,9 +25,9 @@ rule collect:
     output:
         report(
             "results/summary.csv",
-            caption="../report/summary.rst",
-            category="Comparison",
-            labels={"figure": "summary table", "metric": "all"},
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "summary of the runs", "as": "CSV file"},
         ),
     log:
         "results/logs/collect.log",
@@ -50,9 +50,9 @@ rule compare:
     output:
         report(
             "results/comparison.csv",
-            caption="../report/comparison.rst",
-            category="Comparison",
-            labels={"figure": "comparison table", "metric": "all"},
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "comparison of the cells", "as": "CSV file"},
         ),
     log:
         "results/logs/compare.log",
@@ -77,9 +77,10 @@ rule judge:
         md=report(
             "results/verdict.md",
             caption="../report/verdict.rst",
-            category="Comparison",
-            labels={"figure": "verdict", "metric": "all"},
+            category="Tables",
+            labels={"table": "verdict with every number", "as": "Markdown file"},
         ),
+        rst="results/verdict.rst",
     log:
         "results/logs/judge.log",
     conda:

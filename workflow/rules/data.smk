@@ -49,6 +49,8 @@ rule pack:
         "results/data/{dataset}/packed.h5",
     log:
         "results/logs/pack/{dataset}.log",
+    # A bad token file stays bad: one error is enough.
+    retries: 0
     conda:
         "../../envs/learn.yaml"
     params:

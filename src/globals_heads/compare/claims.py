@@ -265,9 +265,26 @@ def _capacity(evidence: Evidence, axes: Axes, trade_off: Row, d_tokens: float) -
     }
     if trade_off.untested or any(cell not in evidence.statuses for cell in weights):
         return Row(space, untested=trade_off.untested or "the controls were not run")
+    if not _are_controls(evidence, space):
+        return Row(space, untested="control and control_wide differ from config/controls.yaml")
     name = f"price in ln T of {space}: control - control_wide"
     softened = Component(name, TOKENS, weights, d_tokens)
     return Row(space, (*trade_off.components, softened))
+
+
+def _are_controls(evidence: Evidence, space: str) -> bool:
+    """Return whether the two variants are unclipped, decay, and differ in twice the latent_dim.
+
+    Nothing is said against variants none of whose runs was trained: those are holes.
+    """
+    trained = {s.variant: s for s in evidence.settings.values() if s.latent_space == space}
+    if not {"control", "control_wide"} <= trained.keys():
+        return True
+    control, wide = trained["control"], trained["control_wide"]
+    doubled = control.model.model_copy(update={"latent_dim": 2 * control.model.latent_dim})
+    unclipped = control.train.clip_norm is None and control.train.lr_schedule == "cosine"
+    same = (wide.model, wide.train, wide.bottleneck) == (doubled, control.train, control.bottleneck)
+    return unclipped and same
 
 
 def _space_claims(axes: Axes, d_globals: float, d_tokens: float) -> list[Claim]:

@@ -124,7 +124,8 @@ def judge(
     num_seeds = min(result.estimate.num_seeds for result in results)
     if broken and evidence.num_seeds >= MIN_SEEDS:
         # A run that diverged is an answer to "does no run diverge?", so this goes before holes.
-        word, reason = NO, "; ".join(broken)
+        reason = "; ".join(broken if holes else [*broken, _reason(word, results)])
+        word = NO
     elif holes:
         word, reason = OPEN, f"hole: {', '.join(dict.fromkeys(holes))}"
     elif num_seeds < MIN_SEEDS:
@@ -196,9 +197,13 @@ def _physically_relevant(evidence: Evidence, component: Component, margin: float
 def _reason(word: str, results: Sequence[Result]) -> str:
     """Return in words which component decided."""
     if word == YES:
-        return "every interval lies inside"
+        inside = [r for r in results if _inside(r)]
+        result = min(inside, key=_room)
+        among = f" (the closest of {len(inside)})" if len(inside) > 1 else ""
+        return f"{_describe(result, result.interval)} lies inside{among}"
     if word == TIE:
-        return "every difference lies within its margin"
+        result = max(results, key=lambda r: max(map(abs, r.interval)))
+        return f"{_measured(result, result.interval)} and all others lie within their margins"
     if word == NO:
         result = next(filter(_outside, results))
         return f"{_describe(result, result.strict_interval)} lies outside"
@@ -206,9 +211,19 @@ def _reason(word: str, results: Sequence[Result]) -> str:
     return f"{_describe(result, result.interval)} is not decided"
 
 
+def _room(result: Result) -> float:
+    """Return the distance between an interval inside its region and the nearer end of that."""
+    (low, high), (lower, upper) = result.interval, result.region
+    return min(low - lower, upper - high)
+
+
 def _describe(result: Result, interval: Interval) -> str:
+    return f"{_measured(result, interval)}, needed {describe_region(result)},"
+
+
+def _measured(result: Result, interval: Interval) -> str:
     mean, bounds = f"{result.estimate.mean:.3g}", f"{interval.low:.3g} to {interval.high:.3g}"
-    return f"{result.component.name} = {mean} ({bounds}), needed {describe_region(result)},"
+    return f"{result.component.name} = {mean} ({bounds})"
 
 
 def describe_region(result: Result) -> str:

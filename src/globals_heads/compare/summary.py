@@ -16,6 +16,7 @@ TEXT_COLUMNS = ("run", "latent_space", "globals_beta", "variant")
 TEST_COLUMNS = {
     "best_epoch": ("best_epoch", "all"),
     "rec_tokens": ("rec_tokens", "all"),
+    "tokens_nmse": ("tokens_nmse", "all"),
     "rec_globals": ("rec_globals", "head"),
     "probe_rec_globals": ("rec_globals", "probe"),
     "survived_rec_globals": ("rec_globals", "survived"),
@@ -63,13 +64,18 @@ def collect(grid: Grid, runs: Path, yardsticks: Path, output: Path) -> None:
     output
         The CSV file to make; rows in the order of the run numbers, timings in the last columns.
     """
+    write_text(output, "\n".join(summary_lines(grid, runs, yardsticks)) + "\n")
+
+
+def summary_lines(grid: Grid, runs: Path, yardsticks: Path) -> list[str]:
+    """Return the lines of the summary; parameters as in `collect`."""
     reference = read_long(yardsticks)
     rows = [
         {"number": number} | summarise(key, RunFolder(runs / key.name), reference)
         for number, key in enumerate(grid.runs)
     ]
     table = pd.DataFrame(rows)
-    write_text(output, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    return table.to_csv(index=False, float_format="%.9g", lineterminator="\n").splitlines()
 
 
 def summarise(

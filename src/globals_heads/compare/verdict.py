@@ -1,4 +1,4 @@
-"""The verdict: what the evidence says, as JSON for programs and as Markdown for people."""
+"""The verdict: what the evidence says, as JSON for programs, as Markdown and RST for people."""
 
 import json
 import math
@@ -8,6 +8,15 @@ from typing import Any, NamedTuple
 
 from globals_heads.compare.checks import Check, sanity_checks
 from globals_heads.compare.claims import GLOBALS, TOKENS, Axes, claims
+from globals_heads.compare.documents import (
+    Bold,
+    Document,
+    Heading,
+    Table,
+    markdown,
+    plain,
+    rst,
+)
 from globals_heads.compare.engine import YES, Judgement, Result, describe_region, judge_all
 from globals_heads.compare.evidence import Cell, Evidence, read_evidence
 from globals_heads.compare.priorities import Priority, priorities
@@ -25,16 +34,17 @@ CELL_COLUMNS = {
     "perplexity": "perplexity",
 }
 
-HOW = """\
+SYMBOLS = """\
 T is the error of the tokens, compared as ln T; G the globals error of a ridge probe on the frozen
 latents, comparable in every cell; S = (1 - G) / (1 - G of the one-parameter fit). Differences are
 paired by seed. Intervals are two-sided, 95 %, mean ± t(n-1) times the standard error over seeds
-and test events together.
+and test events together."""
 
+HOW = """\
 - *yes*: every interval lies wholly inside what the claim needs; several rows share the 5 %.
 - *no*: some interval lies wholly outside, the 5 % shared by all intervals of the claim.
 - *not resolved*: anything else, any diverged or missing run that the claim needs, and always with
-  fewer than 3 seeds. The hint is then what these very runs would say on other test events.
+  fewer than 3 seeds; in brackets is then what these very runs would say on other test events.
 - *tie* (E1 to E4): every difference lies within its margin.
 - *physically relevant* is added where the relative pT sigma68 or the median dR changes, too."""
 
@@ -51,14 +61,14 @@ class Verdict(NamedTuple):
 def write_verdict(
     summary: Path, runs: Path, linear_fit: Path, output: Path, settings: CompareSettings
 ) -> None:
-    """Write the verdict as `output` (an .md) and, with every number, as .json beside it.
+    """Write the verdict: an .md, an .rst without the long table of numbers, and all as .json.
 
     Parameters
     ----------
     summary, runs, linear_fit
         See `read_evidence`.
     output
-        The Markdown file to make.
+        The Markdown file to make; the others are beside it.
     settings
         The margins.
     """
@@ -66,7 +76,9 @@ def write_verdict(
     verdict = judge_evidence(evidence, settings)
     content = json.dumps(_as_json(verdict, settings), indent=2, ensure_ascii=False)
     write_text(output.with_suffix(".json"), content + "\n")
-    write_text(output, _as_markdown(verdict, evidence, settings))
+    document = _document(verdict, evidence, settings)
+    write_text(output.with_suffix(".rst"), rst(document))
+    write_text(output, f"# Verdict\n\n{markdown([*document, *_numbers(verdict)])}")
 
 
 def judge_evidence(evidence: Evidence, settings: CompareSettings) -> Verdict:
@@ -108,9 +120,14 @@ def _said(judgements: Iterable[Judgement]) -> str:
     """Return the words of a claim's rows, those with the same word together."""
     rows: dict[str, list[str]] = {}
     for judgement in judgements:
-        hint = f" (these runs alone: {judgement.hint})" if judgement.hint else ""
-        rows.setdefault(judgement.word + hint, []).append(judgement.row.name)
+        rows.setdefault(_answer(judgement), []).append(judgement.row.name)
     return "; ".join(f"{word} for {_and(names)}" for word, names in rows.items())
+
+
+def _answer(judgement: Judgement) -> str:
+    """Return the word of a judgement, with its hint if that says more."""
+    word, hint = judgement.word, judgement.hint
+    return word if hint in ("", word) else f"{word} (these runs alone: {hint})"
 
 
 def _and(names: Sequence[str]) -> str:
@@ -169,14 +186,14 @@ def _mean(evidence: Evidence, metric: str, cell: Cell) -> float:
     return evidence.contrast(metric, {cell: 1.0}).mean
 
 
-def _as_markdown(verdict: Verdict, evidence: Evidence, settings: CompareSettings) -> str:
+def _document(verdict: Verdict, evidence: Evidence, settings: CompareSettings) -> Document:
+    """Return what people read first."""
     answers = [
         [
             j.claim.number,
             j.claim.text,
             j.row.name,
-            f"**{j.word}**" + (", physically relevant" if j.physically_relevant else ""),
-            j.hint,
+            Bold(_answer(j) + (", physically relevant" if j.physically_relevant else "")),
             j.reason,
         ]
         for j in verdict.judgements
@@ -186,8 +203,7 @@ def _as_markdown(verdict: Verdict, evidence: Evidence, settings: CompareSettings
             p.claim.number,
             p.claim.text,
             p.guess.name,
-            f"**{j.word}**",
-            j.hint,
+            Bold(_answer(j)),
             p.best.name if p.best else "none qualifies",
             p.rule,
             j.reason,
@@ -199,35 +215,31 @@ def _as_markdown(verdict: Verdict, evidence: Evidence, settings: CompareSettings
         + [_with_error(evidence, metric, cell) for metric in CELL_COLUMNS]
         for cell, statuses in evidence.statuses.items()
     ]
-    checks = [[c.question, "yes" if c.passed else "**no**", c.finding] for c in verdict.checks]
-    judgements = verdict.judgements + [j for _, j in verdict.matrix]
-    results = [[j.claim.number, *_result_cells(r)] for j in judgements for r in j.results]
+    checks = [[c.question, "yes" if c.passed else Bold("no"), c.finding] for c in verdict.checks]
     margins = ", ".join(f"{name} {value:g}" for name, value in settings if isinstance(value, float))
-    parts = [
-        "# Verdict",
-        "\n".join(verdict.sentences),
-        "## Answers",
-        _table(["", "claim", "of", "answer", "hint", "why"], answers),
-        "## What to choose",
-        _table(
-            ["", "priority", "guess", "supported", "hint", "measured best", "by", "why"],
-            matrix,
-        ),
-        "## Cells",
-        "Mean over seeds, ± half the 95 % interval from three seeds on.",
-        _table(["cell", "n", *CELL_COLUMNS.values()], cells),
-        "## Sanity checks",
-        _table(["question", "answer", "what was found"], checks),
-        "## The numbers behind the answers",
-        _table(
-            ["", "difference", "n", "mean", "interval", "strict interval", "needed"],
-            results,
-        ),
-        "## How answers are found",
+    return [
+        *map(plain, verdict.sentences),
+        Heading("What to choose"),
+        SYMBOLS,
+        Table(["", "priority", "guess", "supported", "measured best", "by", "why"], matrix),
+        Heading("Answers"),
+        Table(["", "claim", "of", "answer", "why"], answers),
         HOW,
         f"Margins: {margins}.",
+        Heading("Cells"),
+        "Mean over seeds, ± half the 95 % interval from three seeds on.",
+        Table(["cell", "n", *CELL_COLUMNS.values()], cells),
+        Heading("Sanity checks"),
+        Table(["question", "answer", "what was found"], checks),
     ]
-    return "\n\n".join(parts) + "\n"
+
+
+def _numbers(verdict: Verdict) -> Document:
+    """Return the section with every component of every claim."""
+    judgements = verdict.judgements + [j for _, j in verdict.matrix]
+    head = ["", "difference", "n", "mean", "interval", "strict interval", "needed"]
+    rows = [[j.claim.number, *_result_cells(r)] for j in judgements for r in j.results]
+    return [Heading("The numbers behind the answers"), Table(head, rows)]
 
 
 def _result_cells(result: Result) -> list[str]:
@@ -251,11 +263,6 @@ def _with_error(evidence: Evidence, metric: str, cell: Cell) -> str:
 
 def _bounds(interval: Interval) -> str:
     return "" if math.isnan(interval.low) else f"{interval.low:.4g} to {interval.high:.4g}"
-
-
-def _table(head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _as_json(verdict: Verdict, settings: CompareSettings) -> dict[str, Any]:

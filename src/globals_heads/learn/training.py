@@ -8,11 +8,8 @@ hold the components without their weights, so that cells with different weights 
 
 import copy
 import math
-import resource
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -25,6 +22,9 @@ from globals_heads.facts import RunFolder, write_epochs
 from globals_heads.files import UserError
 from globals_heads.learn.checkpoint import TrainedModel, save_model
 from globals_heads.learn.model import Batch, Reconstruction, TokenAutoencoder
+from globals_heads.learn.progress import Progress, Sums
+from globals_heads.learn.resume import Checkpoint
+from globals_heads.manifest import peak_memory_mib
 from globals_heads.packing import Normalisation, PackedData, PackedSplit
 from globals_heads.settings import RunSettings, TrainSettings
 
@@ -32,7 +32,13 @@ from globals_heads.settings import RunSettings, TrainSettings
 EVENTS_PER_EVALUATION_BATCH = 1024
 
 
-def train(settings: RunSettings, data: PackedData, folder: RunFolder, threads: int) -> None:
+def train(
+    settings: RunSettings,
+    data: PackedData,
+    folder: RunFolder,
+    threads: int,
+    checkpoint: Checkpoint | None = None,
+) -> None:
     """Train one run and write its model.pt and facts.
 
     Parameters
@@ -45,128 +51,173 @@ def train(settings: RunSettings, data: PackedData, folder: RunFolder, threads: i
         Where the outputs go.
     threads
         CPU threads; on one machine the same number gives the same weights, bit for bit.
+    checkpoint
+        Where to go on from and what to save on the way. It outlives the training.
     """
-    model, history, best_epoch = fit(settings, data, threads)
-    for split, epochs in history.items():
+    progress = fit(settings, data, threads, checkpoint)
+    for split, epochs in progress.history.items():
         write_epochs(folder.metrics(split), settings.key, epochs)
-    diverged = any(not math.isfinite(epochs[-1]["loss"]) for epochs in history.values())
-    save_model(
-        folder.model, TrainedModel(model, settings, data.info, best_epoch, diverged=diverged)
+    trained = TrainedModel(
+        progress.model, settings, data.info, progress.best_epoch, diverged=progress.diverged
     )
+    save_model(folder.model, trained)
 
 
 def fit(
-    settings: RunSettings, data: PackedData, threads: int, tokens_weight: float = 1.0
-) -> tuple[TokenAutoencoder, dict[str, list[dict[str, float]]], int]:
+    settings: RunSettings,
+    data: PackedData,
+    threads: int,
+    checkpoint: Checkpoint | None = None,
+    tokens_weight: float = 1.0,
+) -> Progress:
     """Train a model and return it as it was in its best epoch.
 
     A loss that is not finite ends the training at once; the facts then end with that epoch.
 
     Parameters
     ----------
-    settings, data, threads
+    settings, data, threads, checkpoint
         As in `train`.
     tokens_weight
         Weight of rec_tokens in the loss; 0 trains a network for the globals alone.
 
     Returns
     -------
-    tuple
-        The model; the facts of each epoch for the splits train and val; and the epoch of the
-        lowest validation loss, 0 if none was finite.
+    Progress
+        With the model of the best epoch, and the history of all.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.manual_seed(settings.seed)
-    # Its own generator, so that every latent space sees the events of a seed in the same order.
-    shuffle = np.random.default_rng(settings.seed)
     device = choose_device(settings.train.device)
 
     num_steps = math.ceil(data.train.num_events / settings.train.batch_size)
     tokens_per_batch = len(data.train.features) / num_steps
     model = TokenAutoencoder(settings, data.info, tokens_per_batch).to(device)
     loss = Loss(settings, data, model, device, tokens_weight)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.train.learning_rate, fused=True)
+    progress = Progress(
+        model,
+        torch.optim.Adam(model.parameters(), lr=settings.train.learning_rate, fused=True),
+        # Its own generator, so that every latent space sees the events of a seed in the same order.
+        shuffle=np.random.default_rng(settings.seed),
+    )
+    if checkpoint:
+        checkpoint.resume(progress)
 
-    best_epoch, best_loss, best_weights = 0, math.inf, copy.deepcopy(model.state_dict())
-    history: dict[str, list[dict[str, float]]] = {"train": [], "val": []}
-    with tqdm(total=settings.epochs * num_steps, unit="step", disable=None) as bar:
-        for epoch in range(1, settings.epochs + 1):
-            start = time.perf_counter()
-            lr = learning_rate(settings.train, epoch, settings.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            order = shuffle.permutation(data.train.num_events)
-            step_facts = train_epoch(model, loss, optimizer, data.train, order, settings, bar)
-            train_time = time.perf_counter() - start
-            val_facts = evaluate_epoch(model, loss, data.val)
+    def tick() -> None:
+        if checkpoint:
+            checkpoint.tick(progress)
 
-            timing = {
-                "epoch_time_s": time.perf_counter() - start,
-                "throughput": data.train.num_events / train_time,
-                "peak_memory_mib": peak_memory_mib(),
-            }
-            common = {"epoch": epoch, "lr": lr}
-            history["train"].append(common | step_facts | timing)
-            history["val"].append(common | val_facts)
-            line = format_log_line(epoch, settings.epochs, step_facts, val_facts, timing)
-            if bar.disable:
-                print(line, flush=True)
-            else:
-                bar.set_postfix_str(line)
+    num_taken = (progress.epoch - 1) * num_steps + progress.step
+    with tqdm(
+        total=settings.epochs * num_steps, initial=num_taken, unit="step", disable=None
+    ) as bar:
+        for epoch in range(1, progress.epoch):
+            report_epoch(progress, epoch, settings.epochs, bar)
+        while progress.epoch <= settings.epochs and not progress.diverged:
+            run_epoch(progress, loss, data, settings, bar, tick)
+            report_epoch(progress, progress.epoch - 1, settings.epochs, bar)
+            if checkpoint:
+                checkpoint.save(progress)
 
-            if not math.isfinite(step_facts["loss"]) or not math.isfinite(val_facts["loss"]):
-                print(f"diverged in epoch {epoch}: the loss is not finite", flush=True)
-                break
-            if val_facts["loss"] < best_loss:
-                best_epoch, best_loss = epoch, val_facts["loss"]
-                best_weights = copy.deepcopy(model.state_dict())
+    model.load_state_dict(progress.best_weights)
+    return progress
 
-    model.load_state_dict(best_weights)
-    return model, history, best_epoch
+
+def run_epoch(
+    progress: Progress,
+    loss: "Loss",
+    data: PackedData,
+    settings: RunSettings,
+    bar: "tqdm[None]",
+    tick: Callable[[], None],
+) -> None:
+    """Take what is left of the present epoch, measure it, and note its facts in `progress`.
+
+    `tick` is called after every step and before every batch of the validation.
+    """
+    lr = learning_rate(settings.train, progress.epoch, settings.epochs)
+    for group in progress.optimizer.param_groups:
+        group["lr"] = lr
+    # From a copy: an epoch that is taken up again draws the same order again.
+    shuffle = copy.deepcopy(progress.shuffle)
+    order = shuffle.permutation(data.train.num_events)
+    train_facts = train_epoch(progress, loss, data.train, order, settings, bar, tick)
+    train_time = time.perf_counter() - progress.started
+    val_facts = evaluate_epoch(progress.model, loss, data.val, tick)
+
+    common = {"epoch": progress.epoch, "lr": lr}
+    timing = {
+        "epoch_time_s": time.perf_counter() - progress.started,
+        "throughput": data.train.num_events / train_time,
+        "peak_memory_mib": peak_memory_mib(),
+    }
+    progress.finish_epoch(common | train_facts | timing, common | val_facts, shuffle)
 
 
 def train_epoch(
-    model: TokenAutoencoder,
+    progress: Progress,
     loss: "Loss",
-    optimizer: torch.optim.Optimizer,
     split: PackedSplit,
     order: np.ndarray[tuple[int], np.dtype[np.int64]],
     settings: RunSettings,
     bar: "tqdm[None]",
+    tick: Callable[[], None],
 ) -> dict[str, float]:
-    """Take one pass over `split` in this order of events and return the epoch's facts."""
+    """Take the steps that are left of a pass over `split` in this order; return its facts."""
+    model, optimizer, sums = progress.model, progress.optimizer, progress.sums
     model.train()
     max_norm = settings.train.clip_norm or math.inf
-    sums = Sums()
-    grad_norms = []
-    for batch in batches(split.gather(order), settings.train.batch_size, loss.device):
+    batch_size = settings.train.batch_size
+    for batch in batches(split.gather(order), batch_size, loss.device, skip=progress.step):
         reconstruction = model(batch)
         total = loss(batch, reconstruction, sums)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
-        grad_norms.append(nn.utils.clip_grad_norm_(model.parameters(), max_norm))
+        progress.grad_norms.append(nn.utils.clip_grad_norm_(model.parameters(), max_norm))
         optimizer.step()
+        progress.step += 1
         bar.update()
-    norms = torch.stack(grad_norms)
+        tick()
+    norms = torch.stack(progress.grad_norms)
     return loss.facts(sums) | {
         "grad_norm": float(norms.mean()),
         "clipped_fraction": float((norms > max_norm).float().mean()),
     }
 
 
+def report_epoch(progress: Progress, epoch: int, num_epochs: int, bar: "tqdm[None]") -> None:
+    """Show one finished epoch: a line of run.log, or beside the bar of a terminal."""
+    train_facts, val_facts = (progress.history[split][epoch - 1] for split in ("train", "val"))
+    line = format_log_line(num_epochs, train_facts, val_facts)
+    if bar.disable:
+        print(line, flush=True)
+    else:
+        bar.set_postfix_str(line)
+    if not math.isfinite(train_facts["loss"]) or not math.isfinite(val_facts["loss"]):
+        print(f"diverged in epoch {epoch}: the loss is not finite", flush=True)
+
+
 @torch.inference_mode()
-def evaluate_epoch(model: TokenAutoencoder, loss: "Loss", split: PackedSplit) -> dict[str, float]:
-    """Return the facts of `split` under the present weights."""
+def evaluate_epoch(
+    model: TokenAutoencoder,
+    loss: "Loss",
+    split: PackedSplit,
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Return the facts of `split` under the present weights; call `tick` before every batch."""
     model.eval()
     sums = Sums()
     for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, loss.device):
+        tick()
         loss(batch, model(batch), sums)
     return loss.facts(sums)
 
 
-def batches(split: PackedSplit, num_events: int, device: torch.device) -> Iterator[Batch]:
-    """Yield `split` in batches of `num_events` events, in its own order.
+def batches(
+    split: PackedSplit, num_events: int, device: torch.device, skip: int = 0
+) -> Iterator[Batch]:
+    """Yield `split` in batches of `num_events` events, in its own order, after the first `skip`.
 
     All conversion is done once for the split; a batch is a few slices.
     """
@@ -176,22 +227,10 @@ def batches(split: PackedSplit, num_events: int, device: torch.device) -> Iterat
         torch.from_numpy(np.array(array)).to(device)
         for array in (split.features, split.types.astype(np.int64), event, split.globals)
     )
-    for first in range(0, split.num_events, num_events):
+    for first in range(skip * num_events, split.num_events, num_events):
         last = min(first + num_events, split.num_events)
         tokens = slice(int(split.offsets[first]), int(split.offsets[last]))
         yield Batch(features[tokens], types[tokens], index[tokens], globals_[first:last])
-
-
-@dataclass
-class Sums:
-    """Running sums over the batches of a split; tensors, so that nothing waits for a number."""
-
-    tokens: Tensor | float = 0.0  # mean squared error times the number of tokens
-    globals: Tensor | float = 0.0  # mean squared error times the number of events
-    commit: Tensor | float = 0.0
-    num_tokens: int = 0
-    num_events: int = 0
-    codes: list[Tensor] = field(default_factory=list)
 
 
 class Loss:
@@ -320,18 +359,8 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def peak_memory_mib() -> float:
-    """Return the most memory that this process has had so far."""
-    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
 def format_log_line(
-    epoch: int,
-    num_epochs: int,
-    train_facts: dict[str, float],
-    val_facts: dict[str, float],
-    timing: dict[str, float],
+    num_epochs: int, train_facts: dict[str, float], val_facts: dict[str, float]
 ) -> str:
     """Return one line of run.log."""
     shown = ("rec_tokens", "rec_globals", "perplexity")
@@ -339,4 +368,5 @@ def format_log_line(
     numbers |= {name: val_facts[name] for name in shown if name in val_facts}
     numbers |= {"train_loss": train_facts["loss"], "clipped": train_facts["clipped_fraction"]}
     text = " ".join(f"{name}={value:.5g}" for name, value in numbers.items())
-    return f"[{epoch}/{num_epochs}] {text} {timing['throughput']:.0f} events/s"
+    speed = f"{train_facts['throughput']:.0f} events/s, {train_facts['epoch_time_s']:.3g} s/epoch"
+    return f"[{train_facts['epoch']}/{num_epochs}] {text} {speed}"

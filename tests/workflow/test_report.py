@@ -1,0 +1,181 @@
+"""The report: one page that opens without a network and begins with the verdict."""
+
+import json
+
+import chromium
+import pytest
+
+needs_chromium = pytest.mark.skipif(
+    chromium.PATH is None, reason="there is no chromium; Debian has it: apt-get install chromium"
+)
+TABLES = {"results/tables/summary.html": "latent_space", "results/tables/comparison.html": "p_holm"}
+FILES = {"summary.csv", "comparison.csv", "verdict.md"}
+
+# Clicks the eye of a row of the list; what it shows in the page, or hands out.
+LOOK = """
+(async () => {
+  const eye = document.querySelectorAll('nav tbody tr')[ROW].querySelector('a');
+  if (eye.download) return {path: eye.download, size: eye.href.length};
+  eye.click();
+  await new Promise(requestAnimationFrame);
+  const path = app.state.resultPath;
+  const image = document.querySelector('#app .h-screen .p-3 > img');
+  if (!image) return {path};
+  if (!await image.decode().then(() => true, () => false)) return {path, colours: 0};
+  const canvas = document.createElement('canvas').getContext('2d');
+  canvas.canvas.width = 400; canvas.canvas.height = 300;
+  canvas.drawImage(image, 0, 0, 400, 300);
+  const pixels = new Uint32Array(canvas.getImageData(0, 0, 400, 300).data.buffer);
+  return {path, colours: new Set(pixels).size};
+})()
+"""
+# What of the verdict is seen without a click or a scroll.
+IN_SIGHT = """
+[...document.querySelectorAll('.prose p, .prose td, .prose h1')].filter(element => {
+  const box = element.getBoundingClientRect();
+  return box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth;
+}).map(element => element.innerText)
+"""
+
+
+@pytest.fixture(scope="module")
+def reported(finished, tmp_path_factory):
+    """The finished study with its report; tests must not change it."""
+    study = finished.copy(tmp_path_factory.mktemp("reported") / "study")
+    study.run("report")
+    return study
+
+
+@pytest.fixture(scope="module")
+def drawings(reported):
+    """The paths of all its drawings."""
+    found = [
+        *reported.path.glob("results/figures/*.svg"),
+        *reported.path.glob("results/runs/*/*/*/figures/*.svg"),
+    ]
+    return {str(path.relative_to(reported.path)) for path in found}
+
+
+def rows(page, category):
+    """Open a category from the menu and yield the number of each row of its list."""
+    page.evaluate("app.setView({navbarMode: 'menu'})")
+    page.wait("document.querySelector('nav li')")
+    page.evaluate(
+        f"[...document.querySelectorAll('nav a')].find(a => a.innerText == '{category}').click()"
+    )
+    page.wait("document.querySelector('nav tbody tr')")
+    # A label with two values becomes a switch that shows half of the rows.
+    switches = page.evaluate("document.querySelectorAll('nav fieldset label').length")
+    for switch in range(max(switches, 1)):
+        if switches:
+            page.evaluate(f"document.querySelectorAll('nav fieldset label')[{switch}].click()")
+        yield from range(page.evaluate("document.querySelectorAll('nav tbody tr').length"))
+
+
+def look_through(path, profile):
+    """Open a report as its reader does; return what is seen and what went wrong."""
+    with chromium.opened(path, profile) as page:
+        page.wait("document.querySelector('.prose') && document.querySelector('#rulegraph canvas')")
+        first_page = page.evaluate("document.querySelector('.prose').innerText")
+        in_sight = "\n".join(page.evaluate(IN_SIGHT))
+        drawn, tables, files = {}, {}, set()
+        for category in page.evaluate("Object.keys(categories)"):
+            for row in rows(page, category):
+                shown = page.evaluate(LOOK.replace("ROW", str(row)))
+                if "colours" in shown:
+                    drawn[shown["path"]] = shown["colours"]
+                elif "size" in shown:
+                    files |= {shown["path"]} if shown["size"] > 100 else set()
+                else:
+                    tables[shown["path"]] = page.frame_text()
+        requests = [url for url in page.requests if url != path.absolute().as_uri()]
+        return {
+            "first_page": first_page,
+            "in_sight": in_sight,
+            "drawn": {path for path, colours in drawn.items() if colours > 10},
+            "tables": tables,
+            "files": files,
+            "requests": requests,
+            "problems": page.problems,
+        }
+
+
+@needs_chromium
+def test_it_opens_offline_with_the_verdict_first(reported, drawings, tmp_path):
+    """Everything is there and drawn, without an error and without asking for anything."""
+    found = look_through(reported / "results/report.html", tmp_path)
+    assert found["problems"] == found["requests"] == []
+    verdict = json.loads((reported / "results/verdict.json").read_text(encoding="utf-8"))
+    for sentence in verdict["sentences"]:
+        assert sentence in found["in_sight"]
+    assert verdict["matrix"][0]["text"] in found["in_sight"]
+    for priority in verdict["matrix"]:
+        assert priority["text"] in found["first_page"]
+        assert priority["reason"] in found["first_page"]
+    for claim in verdict["claims"]:
+        assert claim["text"] in found["first_page"]
+        assert claim["reason"] in found["first_page"]
+    assert found["drawn"] == drawings
+    assert found["tables"].keys() == TABLES.keys()
+    assert all(column in found["tables"][path] for path, column in TABLES.items())
+    assert found["files"] == FILES
+
+
+@needs_chromium
+def test_what_is_broken_is_seen(reported, drawings, tmp_path):
+    """A figure that is no drawing, a foreign script and an error do not go unnoticed."""
+    page = (reported / "results/report.html").read_text(encoding="utf-8")
+    figure = '"results/figures/tradeoff.svg": {'
+    start = page.index("data:image", page.index(figure))
+    end = page.index('"', start)
+    broken = tmp_path / "broken.html"
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    script = "<script src='https://example.org/x.js'></script><script>throw Error('x')</script>"
+    text = page[:start] + "data:image/svg+xml;base64,PHN2Zz4=" + page[end:]
+    broken.write_text(text.replace("</head>", f"{script}</head>", 1), encoding="utf-8")
+    found = look_through(broken, profile)
+    assert found["drawn"] == drawings - {"results/figures/tradeoff.svg"}
+    assert found["requests"] == ["https://example.org/x.js"]
+    assert len(found["problems"]) >= 2
+
+
+def test_no_markup_is_left_over(reported):
+    """No caption and no part of the first page is something that reStructuredText rejects."""
+    page = (reported / "results/report.html").read_text(encoding="utf-8")
+    assert "system-message" not in page
+    assert "Missing metadata" not in (reported / "results/logs/report.log").read_text()
+
+
+def test_only_its_own_target_makes_it(finished, empty_study):
+    """The plain command plans no report; the report makes what it lacks, once."""
+    assert not finished.plan()
+    assert finished.plan("report") == {"tabulate": 2, "report": 1}
+    assert empty_study.plan("report") - empty_study.plan() == {"tabulate": 2, "report": 1}
+
+
+def test_it_has_the_config_of_its_command(reported, tmp_path):
+    """What --config and --configfile say reaches the report, which is then made again."""
+    assert not reported.plan("report")
+    study = reported.copy(tmp_path / "study")
+    reference = '{"reference": {"latent_space": "none", "globals_beta": 1}}'
+    study.run("report", "--config", f"compare={reference}", "epochs=1")
+    page = (study / "results/report.html").read_text(encoding="utf-8")
+    assert "(none, globals_beta 1)" in page.replace("\\n", " ")
+
+
+def test_it_is_made_from_the_module_too(reported, tmp_path):
+    """The study as a module makes the same report."""
+    study = reported.copy(tmp_path / "study")
+    assert study.plan("report", "-s", "workflow/Snakefile") == {"report": 1}
+    study.run("report", "-s", "workflow/Snakefile")
+    page = (study / "results/report.html").read_text(encoding="utf-8")
+    assert all(f'"{path}"' in page for path in TABLES)
+
+
+def test_a_failure_is_shown(reported, tmp_path):
+    """If the report cannot be made, its log is shown and the old one is gone."""
+    study = reported.copy(tmp_path / "study")
+    (study / "workflow/report/tradeoff.rst").write_text("{{ no such thing }}", encoding="utf-8")
+    output = study.fail("report", "-f")
+    assert "Error loading caption file" in output

@@ -102,8 +102,7 @@ def plot_heatmap(
     for (i, j), color in np.ndenumerate(colors):
         cell = table[(table["globals_beta"] == rows[i]) & (table["latent_space"] == columns[j])]
         lost = cell.loc[cell["status"] != "ok", "status"].value_counts()
-        number, *of_cell = cells.loc[[(columns[j], rows[i])]].to_numpy(dtype=float)[0]
-        lines = cell_text(number, *of_cell)
+        lines = cell_text(*cells.loc[[(columns[j], rows[i])]].to_numpy(dtype=float)[0])
         lines += [f"{number} {status}" for status, number in lost.items()]
         if metric == "rec_globals" and float(rows[i]) == 0:
             lines.append("(head never trained)")
@@ -184,7 +183,7 @@ def plot_tradeoff(
             runs = table[(table["latent_space"] == space) & (table["globals_beta"] == beta)]
             x, y = tokens.loc[[(space, beta)]], errors.loc[[(space, beta)]]
             look: dict[str, Any] = {"marker": marker_of(grid, beta), "color": COLORS[space]}
-            axes.plot(runs["rec_tokens"], runs[column], ls="", ms=5.5, alpha=0.5, **look)
+            axes.plot(runs["rec_tokens"], runs[column], ls="", ms=5.5, alpha=0.6, **look)
             axes.errorbar(x["mean"], y["mean"], arms(y), arms(x), ecolor=COLORS[space], **BAR)
         draw_yardsticks(axes, table)
     for axes in panels:

@@ -198,7 +198,7 @@ def draw_seeds(
         marker,
         color=color,
         markersize=4.5,
-        alpha=0.55,
+        alpha=0.7,
         markerfacecolor="none" if hollow else color,
     )
 

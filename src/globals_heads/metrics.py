@@ -1,5 +1,7 @@
 """Pure numpy metrics: every function takes arrays and returns numbers; none reads a file."""
 
+import math
+
 import numpy as np
 
 from globals_heads.geometry import Array
@@ -31,6 +33,22 @@ def residual_summary(residual: Array) -> dict[str, float]:
 def normalised_mse(predicted: Array, true: Array, scale: float) -> float:
     """Return the mean squared error over events and components in units of `scale` squared."""
     return float(np.mean((predicted - true) ** 2)) / scale**2
+
+
+def skill(error: float, yardstick_error: float) -> float:
+    """Return how much of what a yardstick gains over the mean a prediction gains, too.
+
+    Parameters
+    ----------
+    error, yardstick_error
+        Normalised errors; predicting the mean has 1.
+
+    Returns
+    -------
+    float
+        1 is as good as the yardstick and 0 as the mean; NaN where the yardstick gains nothing.
+    """
+    return (1 - error) / (1 - yardstick_error) if yardstick_error < 1 else math.nan
 
 
 def component_rms(predicted: Array, true: Array) -> float:
@@ -104,9 +122,8 @@ def fit_ridge(x: Array, y: Array, penalty: float) -> tuple[Array, Array]:
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     centred = x - x_mean
     gram = centred.T @ centred
-    # The tiny constant keeps latents that are all equal solvable: their weights are then 0.
-    diagonal = penalty * gram.trace() / len(gram) + np.finfo(float).tiny
-    system = gram + diagonal * np.eye(len(gram))
+    system = gram + penalty * gram.trace() / len(gram) * np.eye(len(gram))
+    # Of all solutions the shortest: latents that are all equal have weights of 0.
     weights = np.linalg.lstsq(system, centred.T @ (y - y_mean), rcond=None)[0]
     return weights, y_mean - x_mean @ weights
 

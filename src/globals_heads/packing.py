@@ -286,6 +286,12 @@ def _features(objects: Array, settings: PackSettings, source: str) -> Array:
             f"Object {i} of the {source} has E = {energy[i]:g} and pT = {pt[i]:g}; logarithms need "
             "both above 0, so repair the file or set pack.features to raw."
         )
+    return log_features(objects)
+
+
+def log_features(objects: Array) -> Array:
+    """Return (log E, log pT, eta, cos phi, sin phi) from (E, pT, eta, phi), shape (n, 5)."""
+    energy, pt, eta, phi = objects.astype(np.float64).T
     return np.column_stack([np.log(energy), np.log(pt), eta, np.cos(phi), np.sin(phi)])
 
 

@@ -11,6 +11,7 @@ from globals_heads.files import (
     UserError,
     atomic_path,
     only_writer,
+    remove_leftovers,
     require_disk_space,
     write_text,
 )
@@ -60,6 +61,45 @@ def test_a_folder_has_one_writer(tmp_path):
         pass
     with only_writer(tmp_path):
         pass
+
+
+def test_what_goes_wrong_while_the_lock_is_held_is_no_conflict(tmp_path):
+    with pytest.raises(BlockingIOError), only_writer(tmp_path):
+        raise BlockingIOError
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"nowhere/\.lock cannot be opened .*give the folder"),
+        only_writer(tmp_path / "nowhere"),
+    ):
+        pass
+
+
+def test_leftovers_of_a_killed_process_go(tmp_path):
+    for name in (".a.txt.x1", ".b.txt.x2", "a.txt"):
+        (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path / "a.txt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.txt.x2", "a.txt"]
+
+
+def test_a_file_system_that_cannot_sync_folders_will_do(tmp_path, monkeypatch):
+    """Others fail as any write does."""
+    sync = os.fsync
+
+    def refuse(code):
+        def fsync(descriptor):
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(code, os.strerror(code))
+            sync(descriptor)
+
+        return fsync
+
+    monkeypatch.setattr(os, "fsync", refuse(errno.EINVAL))
+    write_text(tmp_path / "a.txt", "text")
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    with pytest.raises(UserError, match=r"b\.txt cannot be written"):
+        write_text(tmp_path / "b.txt", "text")
 
 
 def test_disk_space_is_asked_of_the_nearest_folder(tmp_path):

@@ -12,11 +12,12 @@ def test_wrap_angle_takes_the_short_way_and_keeps_plus_pi():
     assert_allclose(geometry.wrap_angle(angles), expected, atol=1e-12)
 
 
-def test_vector_sum_by_event_with_an_empty_event():
+def test_vector_sum_by_event_with_empty_events():
     pt = np.array([10.0, 20.0, 5.0])
     phi = np.array([0.0, np.pi / 2, np.pi])
-    offsets = np.array([0, 2, 2, 3])
-    assert_allclose(geometry.vector_sum(pt, phi, offsets), [[10, 20], [0, 0], [-5, 0]], atol=1e-12)
+    offsets = np.array([0, 2, 2, 3, 3])
+    expected = [[10, 20], [0, 0], [-5, 0], [0, 0]]
+    assert_allclose(geometry.vector_sum(pt, phi, offsets), expected, atol=1e-12)
 
 
 def test_delta_r_across_the_jump_of_phi():

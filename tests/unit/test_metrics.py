@@ -18,6 +18,31 @@ def test_sigma68_ignores_a_bias():
     assert metrics.sigma68(residual + 5) == pytest.approx(metrics.sigma68(residual))
 
 
+def test_tails_lie_beyond_three_sigma68_on_both_sides_of_the_median():
+    """Of 1000 residuals around 10, sigma68 is 0.34; 1.0 away is inside, 1.1 away is not."""
+    residual = 10 + np.linspace(-0.5, 0.5, 1000)
+    for place, distance in zip((500, 501, 502, 503, 504), (1.1, 1.1, -1.1, 0.9, -0.9), strict=True):
+        residual[place] = 10 + distance
+    found = metrics.residual_summary(residual)
+    assert found["sigma68"] == pytest.approx(0.34, abs=0.005)
+    assert found["bias"] == pytest.approx(10, abs=0.01)
+    assert found["tail_fraction"] == pytest.approx(0.003)
+
+
+def test_rms_of_residuals_knows_their_bias():
+    assert metrics.residual_summary(np.array([3.0, 5.0]))["rms"] == pytest.approx(math.sqrt(17))
+
+
+@pytest.mark.parametrize(("error", "expected"), [(0.2, 1.0), (1.0, 0.0), (0.6, 0.5), (1.4, -0.5)])
+def test_skill_is_one_for_the_yardstick_and_zero_for_the_mean(error, expected):
+    assert metrics.skill(error, 0.2) == pytest.approx(expected)
+
+
+def test_without_a_gain_of_the_yardstick_there_is_no_skill():
+    assert math.isnan(metrics.skill(0.5, 1.0))
+    assert math.isnan(metrics.skill(0.5, 1.5))
+
+
 def test_normalised_mse_is_one_for_a_miss_of_one_scale():
     true = np.zeros((2, 2))
     assert metrics.normalised_mse(true + 60.0, true, scale=60.0) == pytest.approx(1.0)
@@ -49,6 +74,22 @@ def test_delta_phi_across_the_jump_of_phi():
     true, predicted = ([[np.cos(x), np.sin(x)]] for x in (a, b))
     dphi = metrics.delta_phi(np.array(predicted), np.array(true))
     assert_allclose(dphi, np.deg2rad([2.0]), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "parallel", "perpendicular"),
+    [
+        ((3.0, 4.0), 5.0, 0.0),
+        ((-3.0, -4.0), -5.0, 0.0),  # rotated by 180 degrees
+        ((-4.0, 3.0), 0.0, 5.0),  # a quarter turn counter-clockwise
+        ((4.0, -3.0), 0.0, -5.0),
+        ((3.0, -4.0), -1.4, -4.8),  # mirrored at the x axis
+        ((-3.0, 4.0), 1.4, 4.8),  # mirrored at the y axis
+    ],
+)
+def test_parallel_and_perpendicular_keep_their_signs(predicted, parallel, perpendicular):
+    found = metrics.parallel_perpendicular(np.array([predicted]), np.array([[3.0, 4.0]]))
+    assert_allclose(found, [[parallel], [perpendicular]], atol=1e-12)
 
 
 def test_delta_phi_of_opposite_vectors_is_plus_pi_even_with_a_negative_zero():
@@ -95,6 +136,11 @@ def test_ridge_probe_reads_what_is_linear_and_survives_constant_latents():
     y = np.column_stack([1e3 * x[:, 0] + 1, -2e3 * x[:, 0]])
     predicted = metrics.ridge_probe((x[:200], y[:200]), (x[200:250], y[200:250]), x[250:])
     assert_allclose(predicted, y[250:], atol=1e-5)
+
+
+def test_ridge_of_inputs_that_are_all_equal_is_the_mean():
+    x, y = np.full((10, 3), 4.0), np.arange(20.0).reshape(10, 2)
+    assert_allclose(metrics.ridge_probe((x, y), (x, y), x), np.tile([9.0, 10.0], (10, 1)))
 
 
 def test_ridge_probe_takes_the_penalty_that_validates_best():

@@ -73,6 +73,39 @@ def test_angles_have_a_period_and_no_mean(tmp_path):
     assert info.features.mean[3] == info.globals.mean[1] == 0
 
 
+def test_azimuths_of_any_turn_are_the_same(tmp_path, features):
+    """A file may count phi from 0 to 2 pi; the network sees it between -pi and pi."""
+    events, splits = random_events(60), []
+    for turn in (0, 2 * np.pi):
+        objects = events.objects + np.array([0, 0, 0, turn]) * (events.objects[..., 1:2] > 0)
+        turned = Events(events.types, objects, events.met, events.labels)
+        path = tmp_path / f"{turn}.h5"
+        pack(
+            dict.fromkeys(("train", "val", "test"), turned),
+            OBJECT_TYPES,
+            PackSettings(features=features),
+            "turned",
+            path,
+        )
+        splits.append(open_packed(path).train)
+    assert_allclose(splits[1].features, splits[0].features, atol=1e-5)
+
+
+def test_a_feature_that_never_changes_is_only_shifted(tmp_path):
+    events = random_events(60)
+    objects = events.objects * [1, 1, 0, 1]
+    central = Events(events.types, objects, events.met, events.labels)
+    splits = dict.fromkeys(("train", "val", "test"), central)
+    pack(splits, OBJECT_TYPES, PackSettings(), "central", tmp_path / "packed.h5")
+    data = open_packed(tmp_path / "packed.h5")
+    assert data.info.features.scale[2] == 1
+    assert (data.train.features[:, 2] == 0).all()
+
+
+def test_slots_are_those_of_the_file_not_the_objects_of_the_fullest_event(packed):
+    assert packed.info.num_slots == 18
+
+
 def test_runs_read_it_memory_mapped(packed):
     for array in (packed.train.features, packed.train.types, packed.train.offsets):
         assert isinstance(array, np.memmap)

@@ -1,6 +1,7 @@
 """Physics metrics: planted predictions give the numbers that they must."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -72,6 +73,11 @@ def test_a_mirrored_prediction_shows(met):
     assert measured["met_magnitude_sigma68", "head"] == pytest.approx(0, abs=1e-9)
     assert measured["met_dphi_rms", "head"] > 1.5
     assert abs(measured["met_response", "head:60-80"]) < 0.3
+    # Where all truth points to 30 degrees, the mirror image lies 60 degrees clockwise of it.
+    true = np.tile([80 * math.cos(math.pi / 6), 80 * math.sin(math.pi / 6)], (60, 1))
+    measured = table(met_metrics("head", true * [1, -1], true, SCALE_GEV))
+    assert measured["met_dphi_bias", "head"] == pytest.approx(-math.pi / 3)
+    assert measured["met_response", "head:0-inf"] == pytest.approx(0.5)
 
 
 def test_dphi_keeps_its_sign():
@@ -89,12 +95,43 @@ def test_dphi_looks_at_hard_met_alone(met):
     measured = table(met_metrics("head", np.where(soft[:, None], -met, met), met, SCALE_GEV))
     assert soft.any()
     assert measured["met_dphi_rms", "head"] == 0
+    # It is the true MET that must be hard: a short prediction of it counts, turned as it is.
+    measured = table(met_metrics("head", 0.1 * turned(met, 90), met, SCALE_GEV))
+    assert measured["met_dphi_rms", "head"] == pytest.approx(math.pi / 2)
 
 
 def test_magnitude_is_predicted_minus_true(met):
     measured = table(met_metrics("head", 1.5 * met, met, SCALE_GEV))
     expected = np.median(0.5 * np.hypot(*met.T))
     assert measured["met_magnitude_bias", "head"] == pytest.approx(expected)
+    shorter = table(met_metrics("head", 0.5 * met, met, SCALE_GEV))
+    assert shorter["met_magnitude_bias", "head"] == pytest.approx(-expected)
+    low, high = np.quantile(0.5 * np.hypot(*met.T), [0.16, 0.84])
+    assert shorter["met_magnitude_sigma68", "head"] == pytest.approx((high - low) / 2)
+
+
+def test_response_is_a_ratio_of_means():
+    """A few soft events that are far too long do not make the response of a bin."""
+    true = np.array([[1.0, 0.0]] * 10 + [[19.0, 0.0]] * 90)
+    made = np.array([[10.0, 0.0]] * 10 + [[19.0, 0.0]] * 90)
+    measured = table(met_metrics("head", made, true, 1.0))
+    expected = (10 * 10 + 90 * 19) / (10 * 1 + 90 * 19)
+    assert measured["met_response", "head:0-inf"] == pytest.approx(expected)
+
+
+def test_the_parallel_resolution_keeps_its_sign():
+    """Half of the predictions are 10 GeV too long and half 10 GeV too short."""
+    true = np.tile([0.0, 90.0], (100, 1))
+    made = true + np.column_stack([np.zeros(100), np.where(np.arange(100) % 2, 10.0, -10.0)])
+    measured = table(met_metrics("head", made, true, 1.0))
+    assert measured["met_parallel_sigma68", "head:0-inf"] == pytest.approx(10)
+
+
+def test_what_points_backwards_has_no_corrected_resolution(met):
+    measured = table(met_metrics("head", -met, met, SCALE_GEV))
+    assert measured["met_response", "head:60-80"] == pytest.approx(-1)
+    assert ("met_parallel_sigma68", "head:60-80") in measured
+    assert not [metric for metric, _ in measured if metric.endswith("_over_response")]
 
 
 def test_response_and_resolution_of_a_shrunken_prediction(met):
@@ -135,7 +172,14 @@ def test_bins_merge_upwards_until_they_hold_enough():
     assert merged_bins(np.array([10.0])) == [(0.0, np.inf)]
     assert merged_bins(np.full(50, 500.0)) == [(0.0, np.inf)]
     full = np.concatenate([np.full(50, x) for x in (10, 30, 50, 70, 90, 120, 200)])
-    assert len(merged_bins(full)) == 7
+    edges = [0, 20, 40, 60, 80, 100, 150, np.inf]
+    assert merged_bins(full) == list(pairwise(edges))
+    # An event on an edge belongs to the bin above, as it does when bins are merged.
+    assert merged_bins(np.repeat([10.0, 20.0], 50)) == [(0.0, 20.0), (20.0, np.inf)]
+    true = np.column_stack([np.repeat([10.0, 20.0], 50), np.zeros(100)])
+    measured = table(met_metrics("head", true * np.repeat([[1], [2]], 50, axis=0), true, 1.0))
+    assert measured["met_response", "head:0-20"] == pytest.approx(1)
+    assert measured["met_response", "head:20-inf"] == pytest.approx(2)
 
 
 def objects(n, seed=1):
@@ -158,6 +202,46 @@ def test_residuals_are_reconstructed_minus_true():
     assert measured["token_bias", "phi"] == pytest.approx(-0.1)
     assert measured["token_sigma68", "phi"] == pytest.approx(0, abs=1e-9)
     assert measured["token_dr_median", "all"] == pytest.approx(math.hypot(0.5, 0.1))
+
+
+def test_distances_are_summed_up_by_their_quantiles():
+    """Objects moved by 0, 0.01, ..., 1.00 in eta."""
+    true = objects(101)
+    made = true + np.arange(101)[:, None] / 100 * [0, 0, 1, 0]
+    made[100, 2] += 5
+    measured = table(token_metrics(made, true, np.ones(101, np.uint8), TYPES))
+    assert measured["token_dr_median", "all"] == pytest.approx(0.5)
+    assert measured["token_dr_q95", "all"] == pytest.approx(0.95)
+
+
+def test_every_number_names_its_unit(met):
+    true = objects(60)
+    types, offsets = np.ones(60, np.uint8), np.array([0, 30, 60])
+    rows = [
+        *token_metrics(true, true, types, TYPES),
+        *closure_metrics(true, true, types, TYPES, offsets),
+        *met_metrics("head", met, met, SCALE_GEV),
+    ]
+    found = {(row.metric, row.group.partition(":")[0]): row.unit for row in rows}
+    in_gev = {(f"token_{s}", q) for s in ("bias", "sigma68", "rms") for q in ("energy", "pt")}
+    in_gev |= {key for key in found if key[0].startswith("event_")}
+    in_gev |= {
+        (f"met_{name}", "head")
+        for name in (
+            "component_rms",
+            "magnitude_bias",
+            "magnitude_sigma68",
+            "parallel_sigma68",
+            "perpendicular_sigma68",
+            "parallel_sigma68_over_response",
+            "perpendicular_sigma68_over_response",
+        )
+    }
+    in_rad = {(f"token_{s}", "phi") for s in ("bias", "sigma68", "rms")}
+    in_rad |= {(f"met_dphi_{s}", "head") for s in ("bias", "sigma68", "rms")}
+    assert {key for key, unit in found.items() if unit == "GeV"} == in_gev
+    assert {key for key, unit in found.items() if unit == "rad"} == in_rad
+    assert {unit for key, unit in found.items() if key not in in_gev | in_rad} == {"1"}
 
 
 def test_tails_are_counted_beyond_three_sigma68():
@@ -217,6 +301,26 @@ def test_closure_counts_jets_and_skips_empty_events():
     leading = [true[:2, 1].max(), true[3:5, 1].max()]
     assert measured["event_bias", "leading_jet_pt"] == pytest.approx(0.1 * np.mean(leading))
     assert {"visible_mass", "sum_pt"} <= {group for _, group in measured}
+
+
+def test_closure_by_hand():
+    """Two jets back to back, one made 10 GeV too hard: HT, leading pT and the sum are off by 10."""
+    true = np.array([[40, 40, 0, 0], [40, 40, 0, np.pi]], dtype=float)
+    made = true + np.array([[10, 10, 0, 0], [0, 0, 0, 0]])
+    measured = table(closure_metrics(made, true, np.ones(2, np.uint8), TYPES, np.array([0, 2])))
+    assert measured["event_bias", "ht"] == pytest.approx(10)
+    assert measured["event_bias", "leading_jet_pt"] == pytest.approx(10)
+    assert measured["event_bias", "sum_pt"] == pytest.approx(10)
+    # Massless and back to back: m^2 = 4 pT1 pT2.
+    assert measured["event_bias", "visible_mass"] == pytest.approx(2 * math.sqrt(50 * 40) - 80)
+
+
+def test_a_single_massless_object_has_no_mass():
+    """Rounding may leave a mass squared just below 0, which has no root."""
+    events = objects(200)
+    events[:, 0] = events[:, 1] * np.cosh(events[:, 2])
+    mass = event_quantities(events, np.ones(200, bool), np.arange(201))[:, 2]
+    assert_allclose(mass, 0, atol=1e-3)
 
 
 def test_nothing_to_measure():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from samples import pack_random
 
 from globals_heads.facts import RunFolder
 from globals_heads.files import UserError
@@ -22,7 +23,14 @@ from globals_heads.learn.training import (
     square,
     train,
 )
-from globals_heads.settings import BottleneckSettings, RunKey, Settings, TrainSettings, VqSettings
+from globals_heads.settings import (
+    BottleneckSettings,
+    PackSettings,
+    RunKey,
+    Settings,
+    TrainSettings,
+    VqSettings,
+)
 
 CPU = torch.device("cpu")
 SMALL_CODEBOOK = BottleneckSettings(vq=VqSettings(codebook_size=16))
@@ -70,16 +78,17 @@ def test_pooling_is_the_sum_over_objects_divided_by_the_slots(packed):
     assert (np.diff(packed.train.offsets) == 0).any()
 
 
-def test_the_globals_head_sees_quantised_latents(packed):
+def test_decoder_and_globals_head_see_quantised_latents(packed):
     torch.manual_seed(0)
     model = TokenAutoencoder(run_settings("vq"), packed.info).eval()
     batch = next(batches(packed.train, 60, CPU))
     with torch.no_grad():
-        pooled = model(batch).pooled
+        made = model(batch)
         z_e = model.encoder(torch.cat([batch.features, model.type_embedding(batch.types)], dim=1))
         z_q = model.bottleneck(z_e).z_q
-    expected = torch.zeros_like(pooled).index_add(0, batch.event, z_q) / 18
-    assert torch.allclose(pooled, expected)
+        assert torch.allclose(made.features, model.decoder(z_q))
+    expected = torch.zeros_like(made.pooled).index_add(0, batch.event, z_q) / 18
+    assert torch.allclose(made.pooled, expected)
     assert not torch.allclose(z_q, z_e)
 
 
@@ -152,6 +161,25 @@ def test_angles_differ_the_short_way_round():
     assert_allclose(difference.grad[0], [6.2, -short], rtol=1e-5)
 
 
+def test_the_loss_takes_angles_the_short_way_round(tmp_path):
+    """phi and METphi nearly a whole turn too far are 0.1 rad short of the truth."""
+    settings = PackSettings(features="raw", globals_target="polar")
+    packed, settings = pack_random(tmp_path / "packed.h5", settings), run_settings()
+    model = TokenAutoencoder(settings, packed.info)
+    batch = next(batches(packed.train, 60, CPU))
+    made = model(batch)
+    turn = 2 * math.pi - 0.1
+    scales = packed.info.features.scale[3], packed.info.globals.scale[1]
+    features, globals_ = batch.features.clone(), batch.globals.clone()
+    features[:, 3] += turn / scales[0]
+    globals_[:, 1] += turn / scales[1]
+    loss, sums = Loss(settings, packed, model, CPU), Sums()
+    loss(batch, made._replace(features=features, globals=globals_), sums)
+    facts = loss.facts(sums)
+    assert facts["rec_tokens"] == pytest.approx((0.1 / scales[0]) ** 2 / 4, rel=1e-4)
+    assert facts["rec_globals"] == pytest.approx((0.1 / scales[1]) ** 2 / 2, rel=1e-4)
+
+
 def test_same_settings_give_the_same_weights_and_facts(tmp_path, packed):
     for space in ("none", "vq"):
         first, facts = trained(tmp_path, packed, f"{space}1", latent_space=space)
@@ -212,7 +240,9 @@ def test_clipping_is_counted_and_can_be_switched_off(tmp_path, packed):
     norms = {}
     for clip in (1e-6, None):
         folder = RunFolder(tmp_path / str(clip))
-        train(run_settings(train=TrainSettings(clip_norm=clip)), packed, folder, threads=1)
+        # Three steps, all of them clipped: a fraction of 1, not 3.
+        settings = TrainSettings(clip_norm=clip, batch_size=20)
+        train(run_settings(train=settings), packed, folder, threads=1)
         header, row, *_ = folder.metrics("train").read_text().splitlines()
         first = dict(zip(header.split(","), row.split(","), strict=True))
         assert float(first["clipped_fraction"]) == (0 if clip is None else 1)

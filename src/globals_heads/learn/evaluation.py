@@ -5,7 +5,7 @@ of their training-split scale, whatever target the run was trained on.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,11 +24,14 @@ from globals_heads.learn.training import (
     normalised_period,
     square,
 )
-from globals_heads.metrics import fit_one_parameter, ridge_probe
-from globals_heads.packing import DataInfo, PackedData, PackedSplit
+from globals_heads.metrics import fit_one_parameter, normalised_mse, ridge_probe, skill
+from globals_heads.packing import DataInfo, PackedData, PackedSplit, log_features
 from globals_heads.physics import closure_metrics, met_metrics, token_metrics
 
 CPU = torch.device("cpu")
+# Less than any detector reconstructs; a model of raw features may predict an E or pT below 0,
+# which has no logarithm.
+MIN_GEV = 1.0
 
 
 class Predictions(NamedTuple):
@@ -91,24 +94,29 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
     splits = {"train": data.train, "val": data.val, "test": data.test}
     predictions = {name: predict(trained.model, split) for name, split in splits.items()}
     met = {name: info.met_components(split.globals) for name, split in splits.items()}
-    visible = {
-        name: reconstructed_sum(made, splits[name], info) for name, made in predictions.items()
-    }
-    test = predictions["test"]
+    train, test = predictions["train"], predictions["test"]
     by_source = {
         "head": info.met_components(test.globals),
         "probe": ridge_probe(
-            (predictions["train"].pooled, met["train"]),
+            (train.pooled, met["train"]),
             (predictions["val"].pooled, met["val"]),
             test.pooled,
         ),
-        "survived": -fit_one_parameter(visible["train"], met["train"]) * visible["test"],
+        "survived": fit_visible_sum(train.features, test.features, data)[1],
     }
+    _, yardstick = fit_visible_sum(data.train.features, data.test.features, data)
+    probe_skill = skill(
+        normalised_mse(by_source["probe"], met["test"], info.met_scale_gev),
+        normalised_mse(yardstick, met["test"], info.met_scale_gev),
+    )
     tokens = token_errors(test, data)
     true, made = info.objects(data.test.features), info.objects(test.features)
+    nmse = tokens_nmse(made, true, info.objects(data.train.features))
     rows = [
         *about,
         Metric("test", "rec_tokens", "all", float(tokens.mean()), "1"),
+        Metric("test", "tokens_nmse", "all", nmse, "1"),
+        Metric("test", "skill", "probe", probe_skill, "1"),
         *(
             row
             for source, predicted in by_source.items()
@@ -160,10 +168,61 @@ def token_errors(test: Predictions, data: PackedData) -> Array:
     return errors
 
 
-def reconstructed_sum(made: Predictions, split: PackedSplit, info: DataInfo) -> Array:
-    """Return the transverse vector sum of each event's reconstructed objects in GeV, (N, 2)."""
-    objects = info.objects(made.features)
-    return vector_sum(objects[:, 1], objects[:, 3], split.offsets)
+def tokens_nmse(made: Array, true: Array, train: Array) -> float:
+    """Return the error of objects in the one unit that all feature settings share.
+
+    It is the mean squared error of the five default features, each in units of its spread in the
+    training split.
+
+    Parameters
+    ----------
+    made, true, train
+        (E, pT, eta, phi) in GeV and radians of the reconstructed, the true and the training
+        split's objects, shape (n, 4).
+    """
+    made, true, train = (
+        log_features(np.column_stack([np.maximum(objects[:, :2], MIN_GEV), objects[:, 2:]]))
+        for objects in (made, true, train)
+    )
+    spread = train.std(axis=0)
+    return float(np.mean(((made - true) / np.where(spread > 0, spread, 1)) ** 2))
+
+
+def fit_visible_sum(train: Array, test: Array, data: PackedData) -> tuple[float, Array]:
+    """Return the best `a` of MET = -a times the vector sum of objects, and the MET it predicts.
+
+    Parameters
+    ----------
+    train, test
+        Normalised features of the objects of these splits, true or reconstructed, shape (n, F).
+    data
+        The packed events: their MET and which objects belong to them.
+
+    Returns
+    -------
+    tuple
+        The number, fitted on the training split, and the MET components of the test split in GeV,
+        shape (N, 2).
+    """
+    visible = visible_sum(train, data.train.offsets, data.info)
+    a = fit_one_parameter(visible, data.info.met_components(data.train.globals))
+    return a, -a * visible_sum(test, data.test.offsets, data.info)
+
+
+def visible_sum(features: Array, offsets: NDArray[np.integer[Any]], info: DataInfo) -> Array:
+    """Return the transverse vector sum of each event's objects in GeV, shape (N, 2).
+
+    Parameters
+    ----------
+    features
+        Normalised features of all objects, true or reconstructed, event after event, (n, F).
+    offsets
+        Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
+    info
+        What the packed data say of themselves.
+    """
+    objects = info.objects(features)
+    return vector_sum(objects[:, 1], objects[:, 3], offsets)
 
 
 def event_errors(predicted: Array, true: Array, scale_gev: float) -> Array:

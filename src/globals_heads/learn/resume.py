@@ -15,29 +15,22 @@ import torch
 
 from globals_heads.files import UserError, atomic_path, remove_leftovers
 from globals_heads.learn.progress import Progress
-from globals_heads.provenance import code_digest, digest, file_digest
-from globals_heads.settings import RunSettings
 from globals_heads.stopping import Stopped, StopRequest
 
 SCHEMA_VERSION = 1
 
 
-def checkpoint_key(settings: RunSettings, data: Path, threads: int) -> dict[str, str]:
+def checkpoint_key(made_from: dict[str, str], threads: int) -> dict[str, str]:
     """Return what must be the same for a training to go on to the same bits.
 
     Parameters
     ----------
-    settings
-        The run's settings.
-    data
-        The packed file.
+    made_from
+        Digests of settings, packed data and code: `manifest.sources`.
     threads
         CPU threads.
     """
-    return {
-        "settings": digest(settings.model_dump()),
-        "packed data": file_digest(data),
-        "code of the training": code_digest("learn.training"),
+    return made_from | {
         "torch version": str(torch.__version__),
         "number of threads": str(threads),
         # With the setting train.device this decides the device.

@@ -5,11 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from globals_heads.facts import Metric, write_arrays, write_metrics
-from globals_heads.geometry import Array, vector_sum
-from globals_heads.learn.evaluation import event_errors, predict
+from globals_heads.learn.evaluation import event_errors, fit_visible_sum, predict, visible_sum
 from globals_heads.learn.training import fit
-from globals_heads.metrics import fit_one_parameter
-from globals_heads.packing import DataInfo, PackedData, PackedSplit
+from globals_heads.packing import PackedData
 from globals_heads.physics import met_metrics
 from globals_heads.settings import RunSettings
 
@@ -37,13 +35,12 @@ def measure_yardsticks(
     """
     train_met = data.info.met_components(data.train.globals)
     test_met = data.info.met_components(data.test.globals)
-    visible = visible_sum(data.test, data.info)
-    a = fit_one_parameter(visible_sum(data.train, data.info), train_met)
+    a, linear_fit = fit_visible_sum(data.train.features, data.test.features, data)
     network = fit(settings, data, threads, tokens_weight=0.0).model
     predictions = {
         "training_mean": np.broadcast_to(train_met.mean(axis=0), test_met.shape),
-        "minus_sum_pt": -visible,
-        "linear_fit": -a * visible,
+        "minus_sum_pt": -visible_sum(data.test.features, data.test.offsets, data.info),
+        "linear_fit": linear_fit,
         "globals_network": data.info.met_components(predict(network.cpu(), data.test).globals),
     }
     rows = [
@@ -59,9 +56,3 @@ def measure_yardsticks(
             for name, predicted in predictions.items()
         },
     )
-
-
-def visible_sum(split: PackedSplit, info: DataInfo) -> Array:
-    """Return the transverse vector sum of each event's objects in GeV, shape (N, 2)."""
-    objects = info.objects(split.features)
-    return vector_sum(objects[:, 1], objects[:, 3], split.offsets)

@@ -1,9 +1,11 @@
 """A cluster on loopback, and studies that run on it with the real profile."""
 
 import csv
+import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -194,6 +196,20 @@ class Submitted:
             if match := re.search(r"^resumed from checkpoint\S* after (\d+) epochs", log, re.M):
                 found[run] = int(match[1])
         return found
+
+    def status(self):
+        """Return the state of each run as the status view, outside of all jobs, shows it."""
+        command = [sys.executable, "-m", "globals_heads", "status"]
+        environment = os.environ | self.study.environment
+        answer = subprocess.run(
+            command,
+            cwd=self.study.path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return dict(re.findall(r"^(\S+/seed_0) +(\w+)", answer, re.M))
 
     def jobs(self, *states):
         """Return the Slurm jobs that were submitted here, in these states or any, oldest first."""

@@ -44,6 +44,7 @@ def test_group_is_cancelled(submit, same_outcome):
     assert job["limit"] == "1:00:00"
 
     before = submitted.wait_for_epochs(3)
+    assert submitted.status() == dict.fromkeys(RUNS, "running")
     slurm_command("scancel", job["id"])
     submitted.wait()
     _, again = submitted.jobs()

@@ -18,8 +18,12 @@ class Executor(SlurmExecutor):
     """Submits jobs and groups of jobs with sbatch."""
 
     def additional_general_args(self) -> str:
-        """Return no executor for the Snakemake inside the Slurm job, so that it runs its jobs."""
-        return ""
+        """Return options of the Snakemake inside the Slurm job.
+
+        No executor, so that it runs its jobs itself; and when one of a group fails it goes on with
+        the others.
+        """
+        return "--keep-going"
 
     def format_job_exec(self, job: JobExecutorInterface) -> str:
         """Return the command of the Slurm job.

@@ -1,9 +1,11 @@
 """A cluster on loopback, and studies that run on it with the real profile."""
 
 import csv
+import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -73,6 +75,21 @@ def submit_for_session(slurm, trained, tmp_path_factory):
 
 
 @pytest.fixture
+def submit_new(slurm, study_type, tmp_path):
+    """Start snakemake on the cluster for a study of which nothing has been made."""
+    submitted = []
+
+    def submit(*arguments, **settings):
+        study = study_type.create_tiny(tmp_path / "study", **settings)
+        submitted.append(Submitted(study, arguments, {}))
+        return submitted[-1]
+
+    yield submit
+    for each in submitted:
+        each.end()
+
+
+@pytest.fixture
 def submit(submit_for_session):
     """Do the same, and end it with the test."""
     submitted = []
@@ -113,7 +130,7 @@ class Submitted:
             *self.arguments, *POLLING, profile="profiles/slurm", stdout=self.log
         )
 
-    def wait(self, returncode=0, timeout=300):
+    def wait(self, returncode=0, timeout=600):
         """Wait for its end and return what it printed; meanwhile nobody trains a run twice."""
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:
@@ -123,7 +140,7 @@ class Submitted:
         assert self.process.returncode == returncode, self.terminal()
         return self.terminal()
 
-    def wait_for(self, condition, timeout=120):
+    def wait_for(self, condition, timeout=300):
         """Wait until `condition()` holds, and return what it returned."""
         deadline = time.monotonic() + timeout
         while not (result := condition()):
@@ -179,6 +196,20 @@ class Submitted:
             if match := re.search(r"^resumed from checkpoint\S* after (\d+) epochs", log, re.M):
                 found[run] = int(match[1])
         return found
+
+    def status(self):
+        """Return the state of each run as the status view, outside of all jobs, shows it."""
+        command = [sys.executable, "-m", "globals_heads", "status"]
+        environment = os.environ | self.study.environment
+        answer = subprocess.run(
+            command,
+            cwd=self.study.path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return dict(re.findall(r"^(\S+/seed_0) +(\w+)", answer, re.M))
 
     def jobs(self, *states):
         """Return the Slurm jobs that were submitted here, in these states or any, oldest first."""

@@ -1,5 +1,7 @@
 """What a cluster does to runs: cancelled, preempted, out of time, on a node that fails."""
 
+import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def slurm_command(*arguments):
     subprocess.run(arguments, check=True, timeout=30, stdout=subprocess.DEVNULL)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def out_of_time(submit_for_session):
     """A run of two minutes in a limit of two minutes, a minute of which is for the signal.
 
@@ -42,6 +44,7 @@ def test_group_is_cancelled(submit, same_outcome):
     assert job["limit"] == "1:00:00"
 
     before = submitted.wait_for_epochs(3)
+    assert submitted.status() == dict.fromkeys(RUNS, "running")
     slurm_command("scancel", job["id"])
     submitted.wait()
     _, again = submitted.jobs()
@@ -78,6 +81,17 @@ def test_preempted(submit, same_outcome):
     same_outcome(submitted.study, RUN)
 
 
+def test_interrupted(submit):
+    """Ctrl-C ends the Slurm jobs, whose trainings save; the same command goes on."""
+    submitted = submit(*ONE_RUN, seconds_per_epoch=0.25)
+    before = submitted.wait_for_epochs(3)
+    submitted.process.send_signal(signal.SIGINT)
+    submitted.wait(returncode=1)
+    submitted.wait_for(lambda: not submitted.trainings())
+    submitted.start()
+    assert submitted.wait_for(submitted.resumed_after)[RUN] >= before[RUN]
+
+
 def test_snakemake_is_killed(submit, same_outcome):
     """The commands of README take a study over from a snakemake that was killed."""
     submitted = submit(*ONE_RUN, seconds_per_epoch=0.25)
@@ -85,14 +99,11 @@ def test_snakemake_is_killed(submit, same_outcome):
     submitted.process.kill()
     submitted.process.wait()
     assert submitted.trainings() == [RUN], "its Slurm job goes on"
-    cancel = (
-        "squeue --me --noheader --format '%i %Z' |"
-        """ awk -v here="$PWD" '$2 == here { print $1 }' | xargs -r scancel"""
-    )
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert cancel in readme
+    (commands,) = re.findall(r"^ {3}```\n( {3}squeue.*?)^ {3}```", readme, re.M | re.S)
+    cancel, unlock, again = (line.strip() for line in commands.splitlines())
+    assert again in unlock
     subprocess.run(cancel, shell=True, check=True, cwd=submitted.study.path)
-    assert "snakemake --profile profiles/slurm --unlock" in readme
     submitted.study.run("--unlock", profile="profiles/slurm")
     submitted.start()
     submitted.wait()
@@ -101,12 +112,19 @@ def test_snakemake_is_killed(submit, same_outcome):
 
 
 def test_run_fails(submit, same_outcome):
-    """With --keep-going the others are made; the failed run is named with its log."""
-    arguments = ("--until", "train", "--keep-going", "--retries", "1")
-    submitted = submit(*arguments, failing_run=RUN)
+    """A run that fails is named with its log; by themselves, the others of its group are made."""
+    together = ("--until", "train", "--keep-going", "--retries", "0")
+    submitted = submit(*together, failing_run=RUN)
     output = submitted.wait(returncode=1)
-    assert output.count("ValueError: out of luck") >= 1
+    assert "ValueError: out of luck" in output
     assert f"results/logs/train/{RUN}.log" in output
+    assert len(submitted.jobs()) == 1
+    alone = ("--group-components", "train=1")
+    assert f"--keep-going {' '.join(alone)}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    submitted.arguments += alone
+    submitted.start()
+    submitted.wait(returncode=1)
+    assert submitted.resumed_after() == dict.fromkeys(RUNS - {RUN}, 40), "nothing is trained again"
     same_outcome(submitted.study, *RUNS - {RUN})
 
 

@@ -1,0 +1,34 @@
+"""The whole grid on a real cluster, with the real profile."""
+
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slurm
+
+
+def test_grid(submit_new):
+    """Nine runs through Slurm: trainings have a GPU each, never more than there are."""
+    axes = {"latent_space": ["none", "linear", "vq"], "globals_beta": [0, 1, 10]}
+    # Smaller groups than the profile's, so that there are more of them than GPUs.
+    groups = ["--group-components", "train=3", "measure=18", "compare=100"]
+    submitted = submit_new(*groups, **axes)
+    most = 0
+    while submitted.process.poll() is None:
+        running = submitted.jobs("RUNNING")
+        most = max(most, sum(job["partition"] == "gpu" for job in running))
+        time.sleep(0.5)
+    submitted.wait()
+    assert most == 2
+    jobs = submitted.jobs()
+    assert {job["state"] for job in jobs} == {"COMPLETED"}
+    trainings = [job for job in jobs if job["partition"] == "gpu"]
+    assert len(trainings) == 3
+    assert {job["gres"] for job in trainings} == {"gres:gpu:1"}
+    assert {job["gres"] for job in jobs if job not in trainings} == {"N/A"}
+    assert len(jobs) == 3 + len({"pack", "yardsticks", "measure", "compare"})
+    results = submitted.study / "results"
+    assert len(list(results.glob("runs/*/*/seed_0/model.pt"))) == 9
+    assert (results / "verdict.md").is_file()
+    assert not list(results.glob("runs/*/*/seed_0/checkpoint*"))
+    assert not submitted.study.plan(profile="profiles/slurm")

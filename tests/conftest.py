@@ -17,6 +17,9 @@ import yaml
 from globals_heads.events import Events, write_token_file
 from globals_heads.settings import Settings
 
+# Tests run side by side, and two threads each on busy cores are many times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 STUDY_FILES = ("Snakefile", "workflow", "config", "profiles", "local", "envs", "src")

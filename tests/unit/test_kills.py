@@ -124,7 +124,7 @@ def test_many_kills(tmp_path, data, latent_space, capsys):
     while sum(counts[number.name] for number in SIGNALS) < 20:
         runs += 1
         folder = tmp_path / str(runs)
-        kill_until_finished(folder, data, latent_space, draw, counts)
+        kill_until_finished(folder, data, latent_space, draw, counts, most=25)
         assert finished(folder) == expected
     with capsys.disabled():
         print(f"\n{latent_space}: {runs} runs, kills: {dict(counts)}")

@@ -75,7 +75,7 @@ def undisturbed(folder, data, latent_space):
 def kill_until_finished(folder, data, latent_space, draw, counts, most=math.inf):
     """Start and kill one run until it comes to its end.
 
-    Half of the lives save after every step; a third of those are killed while they write.
+    Half of the lives save after every step; half of those are killed hard while they write.
     """
     saves = False
     for life in range(1000):
@@ -85,10 +85,11 @@ def kill_until_finished(folder, data, latent_space, draw, counts, most=math.inf)
             # From the time when the training goes on; importing torch would take most kills.
             wait_for(folder, process, "resumed from" if saves else "/6]")
             time.sleep(draw.uniform(0, 0.5))
-            if minutes == 0 and draw.random() < 1 / 3:
+            number = draw.choice(SIGNALS)
+            if minutes == 0 and draw.random() < 0.5:
+                number = signal.SIGKILL
                 while process.poll() is None and not any(folder.glob(".checkpoint.pt.*")):
                     time.sleep(0.0005)
-            number = draw.choice(SIGNALS)
             killed = time.monotonic()
             process.send_signal(number)
         code = process.wait(timeout=60)

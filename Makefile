@@ -7,7 +7,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: run test env check format partial report
+.PHONY: run test env check format partial status report
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --profile local
@@ -34,6 +34,10 @@ format: $(INSTALLED)
 # The report of the runs that are finished; the others are marked and not trained.
 partial: $(INSTALLED)
 	$(BIN)/snakemake --profile local report --config missing_runs=show
+
+# Where each run stands, also while they train in another terminal.
+status: $(INSTALLED)
+	@$(BIN)/python -m globals_heads status
 
 report: $(INSTALLED)
 	$(BIN)/snakemake --profile local report

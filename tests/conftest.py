@@ -9,14 +9,44 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import yaml
+
+from globals_heads.events import Events, write_token_file
+from globals_heads.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 STUDY_FILES = ("Snakefile", "workflow", "config", "profiles", "local", "envs", "src")
 # Of the shell that runs the tests; they would change what a command does.
-OWN_VARIABLES = {"PYTHONPATH", "SNAKEMAKE_PROFILE", "SNAKEMAKE_OPTIONS"}
+OWN_VARIABLES = {
+    "PYTHONPATH",
+    "SNAKEMAKE_PROFILE",
+    "SNAKEMAKE_OPTIONS",
+    "STUDY_PARTITION",
+    "STUDY_GPU_PARTITION",
+    "STUDY_ACCOUNT",
+    "STUDY_GPU",
+    "STUDY_MINUTES",
+}
+
+TINY = {
+    "latent_space": ["none", "vq"],
+    "globals_beta": [0, 1],
+    "epochs": 1,
+    "data": "tokens.h5",
+    "model": {
+        "latent_dim": 4,
+        "hidden_dims": [8],
+        "type_embedding_dim": 2,
+        "globals_hidden_dim": 4,
+    },
+    "bottleneck": {"vq": {"codebook_size": 8}},
+    "train": {"device": "cpu"},
+    "plot": {"dpi": 50},
+}
 
 
 class Plan(Counter[str]):
@@ -72,6 +102,16 @@ class Study:
             else:
                 shutil.copy2(source, target, follow_symlinks=False)
         return cls(path, **options)
+
+    @classmethod
+    def create_tiny(
+        cls, path: Path, sizes: tuple[int, ...] = (200, 40, 40), **settings: Any
+    ) -> "Study":
+        """Make a study of tiny runs, with these settings and so many events of each split."""
+        study = cls.create(path, configfiles=("tiny.yaml",))
+        (study / "tiny.yaml").write_text(yaml.safe_dump(TINY | settings), encoding="utf-8")
+        write_tokens(study / "tokens.h5", sizes)
+        return study
 
     def copy(self, path: Path) -> "Study":
         """Copy everything, time stamps and Snakemake's memory included, to `path`."""
@@ -142,6 +182,31 @@ class Study:
         """Return the contents of the matching files by their paths."""
         files = [path for pattern in patterns for path in self.path.glob(pattern)]
         return {str(p.relative_to(self.path)): p.read_bytes() for p in files if p.is_file()}
+
+
+def random_events(rng: np.random.Generator, num_events: int) -> Events:
+    """Return events whose objects have nothing to do with each other."""
+    real = np.arange(18) < rng.integers(4, 9, num_events)[:, None]
+    types = np.where(real, rng.integers(1, 8, real.shape), 0).astype(np.uint8)
+    pt = rng.uniform(25, 300, real.shape)
+    eta = rng.uniform(-2.5, 2.5, real.shape)
+    phi = rng.uniform(-np.pi, np.pi, real.shape)
+    objects = np.stack([pt * np.cosh(eta), pt, eta, phi], axis=-1) * real[..., None]
+    met = np.column_stack([rng.uniform(0, 200, num_events), rng.uniform(-np.pi, np.pi, num_events)])
+    return Events(types, objects, met, rng.integers(1, 6, num_events))
+
+
+def write_tokens(path: Path, sizes: tuple[int, ...]) -> None:
+    """Write a small token file with the padding of a large one."""
+    rng = np.random.default_rng(0)
+    splits = {
+        name: random_events(rng, size)
+        for name, size in zip(("train", "val", "test"), sizes, strict=True)
+    }
+    write_token_file(path, splits, Settings().object_types, {})
+    with h5py.File(path, "r+") as file:
+        # Snakemake compares inputs by content up to 1 MB; real token files are larger.
+        file["padding"] = np.zeros(1_100_000, np.uint8)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ A step imports its own wing only, so that those without torch start at once.
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ import yaml
 
 from globals_heads.facts import RunFolder
 from globals_heads.files import UserError, only_writer, write_text
+from globals_heads.manifest import sources, write_manifest
 from globals_heads.settings import (
     CompareSettings,
     Grid,
@@ -25,9 +27,12 @@ from globals_heads.settings import (
     RunSettings,
     Settings,
     SimulateSettings,
+    merged,
 )
 from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, validated
+
+WATCH_INTERVAL_S = 2.0
 
 app = typer.Typer(
     help="The steps of the study; the workflow runs them, and so can you.",
@@ -113,6 +118,8 @@ ObjectTypes = Annotated[
     typer.Option(parser=_object_types, metavar="JSON", help="Name of each object-type code."),
 ]
 Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
+Comparison = Annotated[Path, typer.Option(help="Means and intervals of all cells.")]
+Yardsticks = Annotated[Path, typer.Option(help="Facts of the data set.")]
 Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
 LinearFit = Annotated[Path, typer.Option(help="The data set's errors per test event.")]
 
@@ -201,18 +208,29 @@ def train(
 
         folder = RunFolder(run)
         settings, packed = folder.read_settings(), open_packed(data)
-        key = checkpoint_key(settings, data, threads)
+        started, made_from = datetime.now(UTC), sources("train", settings, data)
+        key = checkpoint_key(made_from, threads)
         checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
         training.train(settings, packed, folder, threads, checkpoint)
+        outputs = (folder.model, folder.metrics("train"), folder.metrics("val"))
+        write_manifest(folder, "train", made_from, outputs, started, threads)
 
 
 @app.command()
 def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
-    """Measure one run's model.pt on the test split."""
+    """Measure one run's model.pt on the test split, and delete the checkpoint of its training."""
     from globals_heads.learn import evaluation
+    from globals_heads.learn.resume import delete_checkpoint
     from globals_heads.packing import open_packed
 
-    evaluation.evaluate(open_packed(data), RunFolder(run), threads)
+    folder, started = RunFolder(run), datetime.now(UTC)
+    made_from = sources("evaluate", folder.read_settings(), data)
+    evaluation.evaluate(open_packed(data), folder, threads)
+    outputs = (folder.metrics("test"), folder.events("test"))
+    write_manifest(folder, "evaluate", made_from, outputs, started, threads)
+    # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
+    # finished ones have made; from their checkpoints they make it again at once.
+    delete_checkpoint(folder.checkpoint)
 
 
 @app.command()
@@ -234,7 +252,7 @@ def collect(
     output: Output,
     runs: Runs,
     grid: GridOption,
-    yardsticks: Annotated[Path, typer.Option(help="Facts of the data set.")],
+    yardsticks: Yardsticks,
 ) -> None:
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
@@ -273,10 +291,11 @@ def tabulate(output: Output, table: Annotated[Path, typer.Option(help="The CSV f
 @app.command()
 def plot_run(run: Run, settings: PlotOption) -> None:
     """Draw one run's curves."""
-    from globals_heads.compare import figures
+    from globals_heads.compare import epoch_figures
 
     folder = RunFolder(run)
-    figures.plot_run(folder, folder.read_settings().key, folder.figures / "curves.svg", settings)
+    key = folder.read_settings().key
+    epoch_figures.plot_run(folder, key, folder.figures / "curves.svg", settings)
 
 
 @app.command()
@@ -284,55 +303,174 @@ def plot_heatmap(
     output: Output,
     metric: Annotated[str, typer.Option(help="A column of the summary.")],
     summary: Summary,
+    comparison: Comparison,
     grid: GridOption,
     settings: PlotOption,
 ) -> None:
     """Draw one metric over the grid."""
-    from globals_heads.compare import figures
+    from globals_heads.compare import grid_figures
 
-    figures.plot_heatmap(grid, summary, metric, output, settings)
+    grid_figures.plot_heatmap(grid, summary, comparison, metric, output, settings)
+
+
+@app.command()
+def plot_tradeoff(
+    output: Output,
+    summary: Summary,
+    comparison: Comparison,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw rec_tokens against the globals error."""
+    from globals_heads.compare import grid_figures
+
+    grid_figures.plot_tradeoff(grid, summary, comparison, output, settings)
+
+
+@app.command()
+def plot_chain(
+    output: Output,
+    summary: Summary,
+    comparison: Comparison,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw what is missing of MET in GeV, from the training mean to the best network."""
+    from globals_heads.compare import physics_figures
+
+    physics_figures.plot_chain(grid, summary, comparison, output, settings)
 
 
 @app.command()
 def plot_learning_curves(
-    output: Output, runs: Runs, grid: GridOption, settings: PlotOption
+    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
 ) -> None:
     """Draw the curves of all runs, one panel per cell."""
-    from globals_heads.compare import figures
+    from globals_heads.compare import epoch_figures
 
-    figures.plot_learning_curves(grid, runs, output, settings)
-
-
-@app.command()
-def plot_tradeoff(output: Output, summary: Summary, grid: GridOption, settings: PlotOption) -> None:
-    """Draw rec_tokens against the globals error."""
-    from globals_heads.compare import figures
-
-    figures.plot_tradeoff(grid, summary, output, settings)
+    epoch_figures.plot_learning_curves(grid, summary, runs, output, settings)
 
 
 @app.command()
-def plot_chain(output: Output, summary: Summary, grid: GridOption, settings: PlotOption) -> None:
-    """Draw what is missing of MET in GeV, from the training mean to the best network."""
-    from globals_heads.compare import physics_figures
+def plot_codebook(
+    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
+) -> None:
+    """Draw the use of the codebooks over the epochs."""
+    from globals_heads.compare import epoch_figures
 
-    physics_figures.plot_chain(grid, summary, output, settings)
+    epoch_figures.plot_codebook(grid, summary, runs, output, settings)
 
 
 @app.command()
-def plot_met(output: Output, runs: Runs, grid: GridOption, settings: PlotOption) -> None:
+def plot_met(
+    output: Output,
+    summary: Summary,
+    runs: Runs,
+    yardsticks: Yardsticks,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
     """Draw response and resolution of MET in bins."""
     from globals_heads.compare import physics_figures
 
-    physics_figures.plot_met(grid, runs, output, settings)
+    physics_figures.plot_met(grid, summary, runs, yardsticks, output, settings)
 
 
 @app.command()
-def plot_residuals(output: Output, runs: Runs, grid: GridOption, settings: PlotOption) -> None:
+def plot_residuals(
+    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
+) -> None:
     """Draw the residuals of objects."""
     from globals_heads.compare import physics_figures
 
-    physics_figures.plot_residuals(grid, runs, output, settings)
+    physics_figures.plot_residuals(grid, summary, runs, output, settings)
+
+
+@app.command()
+def plot_latent_dim(
+    output: Output,
+    summary: Summary,
+    runs: Runs,
+    linear_fit: LinearFit,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw T and G against latent_dim."""
+    from globals_heads.compare import variant_figures
+
+    variant_figures.plot_latent_dim(grid, summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def plot_variants(
+    output: Output,
+    summary: Summary,
+    runs: Runs,
+    linear_fit: LinearFit,
+    grid: GridOption,
+    settings: PlotOption,
+) -> None:
+    """Draw T, G and the price of the largest globals_beta with and without the variants."""
+    from globals_heads.compare import variant_figures
+
+    variant_figures.plot_variants(grid, summary, runs, linear_fit, output, settings)
+
+
+@app.command()
+def status(
+    runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("results/runs"),
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+) -> None:
+    """Show where each run stands: running, done, failed, diverged or waiting."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from globals_heads.status import read_status, rendered, watched
+
+    console = Console()
+    if not watch:
+        # Piped into a file or another program, lines are not folded.
+        console.print(rendered(read_status(runs)), soft_wrap=not console.is_terminal)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        for view in watched(runs, WATCH_INTERVAL_S):
+            live.update(view, refresh=True)
+
+
+@app.command()
+def verify(
+    configfile: Annotated[list[Path] | None, typer.Option(help="An overlay; may repeat.")] = None,
+    config: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A top-level key; may repeat.")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="The folder of the results.")] = Path("results"),
+) -> None:
+    """Check that the numbers in results/summary.csv come from this config, data and code.
+
+    Give the same --configfile and --config as to snakemake.
+    """
+    from globals_heads.compare.verify import verify as differences
+
+    values: dict[str, Any] = {}
+    for path in (Path("config/config.yaml"), *(configfile or ())):
+        try:
+            values = merged(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            raise UserError(
+                f"{path} is no YAML file with settings ({error}); give one in this folder's config."
+            ) from error
+    for assignment in config or ():
+        key, _, text = assignment.partition("=")
+        values = merged(values, {key: _loaded(text)})
+    study = validated(Settings, values, "config/config.yaml, --configfile or --config")
+    found = differences(study, results)
+    for run, problems in found.items():
+        for problem in problems:
+            print(f"{run}: {problem}")
+    good = sum(not problems for problems in found.values())
+    print(f"{good} of {len(found)} runs come from this config, these data and this code.")
+    if good < len(found):
+        raise typer.Exit(1)
 
 
 @app.command()

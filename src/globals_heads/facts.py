@@ -63,6 +63,10 @@ class RunFolder:
         """Return the file of errors per event of `split`."""
         return self.path / "facts" / f"events_{split}.npz"
 
+    def manifest(self, step: str) -> Path:
+        """Return the file that says what `step` was made from."""
+        return self.path / "facts" / f"manifest_{step}.json"
+
     @property
     def is_finished(self) -> bool:
         """Whether the run was trained and evaluated."""

@@ -6,9 +6,15 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+LOCK = ".lock"
+# Who asks whether a lock is held holds it for a moment.
+LOCK_PATIENCE_S = 1.0
 
 
 class UserError(Exception):
@@ -91,7 +97,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     UserError
         If another process holds the lock, or there is no such folder.
     """
-    path = folder / ".lock"
+    path = folder / LOCK
     try:
         # A file of its own: on NFS the lock of a folder would hold on one machine only.
         stream = path.open("a+", encoding="utf-8")
@@ -102,7 +108,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         ) from error
     with stream:  # closing it, as the end of the process does, releases the lock
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(stream)
         except BlockingIOError as error:
             stream.seek(0)
             raise UserError(
@@ -113,6 +119,31 @@ def only_writer(folder: Path) -> Iterator[None]:
         stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         stream.flush()
         yield
+
+
+def _lock(stream: TextIO) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOCK_PATIENCE_S / 20)
+        else:
+            return
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process holds the lock of `only_writer` on `folder`."""
+    try:
+        with (folder / LOCK).open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def write_text(path: Path, text: str) -> None:

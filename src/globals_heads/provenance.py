@@ -4,6 +4,7 @@ import ast
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ PACKAGE = Path(__file__).parent
 
 # What these do reaches a step as values (its parameters) or not at all (how bytes get to disk,
 # when a step stops), so an edit of them alone must not retrain anything.
-WITHOUT_EFFECT = {"settings", "validation", "files", "provenance", "stopping"}
+WITHOUT_EFFECT = {"settings", "validation", "files", "manifest", "provenance", "stopping"}
 
 
 def code_digest(*modules: str) -> str:
@@ -72,3 +73,17 @@ def file_digest(path: Path) -> str:
     """Return a short digest of a file's content; a touch or a move does not change it."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def dataset_name(data: str | None) -> str:
+    """Return the folder of the data below results/data: another source or content is another one.
+
+    Parameters
+    ----------
+    data
+        The user's token file; None for events made here.
+    """
+    if data is None:
+        return "generated"
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(data).stem)
+    return f"{stem}-{file_digest(Path(data))[:8]}"

@@ -126,6 +126,10 @@ class BottleneckSettings(_Block):
     """Settings of latent_space fsq."""
 
 
+# A latent space has settings of its own because it has a codebook.
+DISCRETE = tuple(BottleneckSettings.model_fields)
+
+
 class TrainSettings(_Block):
     """The optimisation, identical in every cell of the grid."""
 
@@ -209,6 +213,11 @@ class Variant(_Block):
     def changes(self) -> dict[str, dict[str, Any]]:
         """What differs from the plain grid, by block."""
         return self.model_dump(include={"model", "bottleneck", "train"}, exclude_defaults=True)
+
+    @property
+    def only_latent_dim(self) -> bool:
+        """Whether nothing but the size of the latent vector differs."""
+        return self.changes == {"model": {"latent_dim": self.model.get("latent_dim")}}
 
 
 class Grid(_Block):
@@ -368,7 +377,7 @@ class Settings(Grid, ObjectTypesSettings):
         blocks = {name: getattr(self, name) for name in ("model", "bottleneck", "train")}
         if variant:
             for name, changes in self.variants[variant].changes.items():
-                values = _merged(blocks[name].model_dump(), changes)
+                values = merged(blocks[name].model_dump(), changes)
                 source = f"variants: {variant}: {name}: of the config"
                 blocks[name] = validated(type(blocks[name]), values, source)
         return blocks
@@ -419,10 +428,10 @@ def format_beta(value: float) -> str:
     return repr(int(value)) if value == int(value) and value < 1e15 else repr(float(value))
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return `values` with `changes`: mappings merge, all else is replaced."""
     return values | {
-        key: _merged(values[key], change)
+        key: merged(values[key], change)
         if isinstance(change, dict) and isinstance(values.get(key), dict)
         else change
         for key, change in changes.items()

@@ -21,15 +21,17 @@ RUN_FILES = (
     "figures/curves.svg",
 )
 FIGURES = (
-    "heatmap_val_loss",
     "heatmap_rec_tokens",
-    "heatmap_rec_globals",
     "heatmap_probe_rec_globals",
-    "learning_curves",
+    "heatmap_rec_globals",
+    "heatmap_survived_rec_globals",
+    "heatmap_val_loss",
     "tradeoff",
     "chain",
     "met",
     "residuals",
+    "learning_curves",
+    "codebook",
 )
 
 

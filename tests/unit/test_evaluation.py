@@ -139,6 +139,9 @@ def test_a_real_run_has_all_its_facts(tmp_path, latent_space, target):
     assert expected <= finite
     assert (("bits_per_token", "all") in finite) == (latent_space not in ("none", "linear"))
     assert (("commit", "all") in finite) == latent_space.endswith("vq")
+    assert measured["best_epoch", "all"] == 1
+    model = load_model(folder.model).model
+    assert measured["num_parameters", "all"] == num_parameters(model)
     # An untrained model knows little: the error is near that of a constant, in either target.
     assert 0.3 < measured["rec_globals", "head"] < 5
 
@@ -357,6 +360,22 @@ def test_yardsticks_of_a_planted_relation(tmp_path):
     assert_allclose(
         -0.5 * visible_sum(data.test.features, data.test.offsets, data.info), truth, atol=1e-2
     )
+
+
+def test_fitted_yardsticks_see_the_training_split_alone(tmp_path):
+    """The mean, and the network for the globals alone, whose best epoch follows validation."""
+    data = pack_random(tmp_path / "packed.h5", PackSettings(globals_target="polar"))
+    settings = Settings(epochs=2).globals_network
+    facts = tmp_path / "yardsticks.csv"
+    measure_yardsticks(data, settings, facts, tmp_path / "errors.npz", threads=1)
+    network = fit(settings, data, threads=1, tokens_weight=0.0).model
+    predictions = {
+        "globals_network": data.info.met_components(predict(network, data.test).globals),
+        "training_mean": data.info.met_components(data.train.globals).mean(axis=0),
+    }
+    for name, predicted in predictions.items():
+        expected = np.mean((predicted - met(data)) ** 2) / data.info.met_scale_gev**2
+        assert read(facts)["rec_globals", name] == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_globals_network_learns_the_globals_and_no_tokens(packed):

@@ -81,6 +81,16 @@ def test_mev_is_recognised_and_angles_stay(path):
         assert_allclose(events.met, expected[split].met, rtol=1e-5)
 
 
+def test_one_absurd_jet_does_not_make_a_file_mev(path):
+    """The units follow the median of the leading jets; a mean would follow the worst event."""
+    expected = read_token_file(path, OBJECT_TYPES)["train"]
+    values = rows(path, "X_train")
+    event = int(np.argmax(values[:, 0] > 0))
+    values[event, 0], values[event, 20:22] = 1, 1e7
+    replace(path, "X_train", values)
+    assert_allclose(read_token_file(path, OBJECT_TYPES)["train"].met, expected.met, rtol=1e-5)
+
+
 def test_mev_is_recognised_without_jets(path):
     expected = read_token_file(path, OBJECT_TYPES)["val"]
     for split in SPLITS:

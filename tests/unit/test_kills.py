@@ -53,10 +53,11 @@ def wait_for(folder, process, text="val_loss"):
 
 
 def finished(folder):
-    """Return weights and facts without times and memory; check that nothing else is left."""
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "cfg.yaml", "facts", "model.pt", "run.log",
-    ]  # fmt: skip
+    """Return weights and facts without times and memory; check that no litter is left."""
+    kept = {".lock", "checkpoint.pt", "checkpoint.previous.pt"}
+    assert {path.name for path in folder.iterdir()} == kept | {
+        "cfg.yaml", "facts", "model.pt", "run.log",
+    }  # fmt: skip
     run = RunFolder(folder)
     model = load_model(run.model).model
     weights = {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}

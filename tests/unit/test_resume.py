@@ -17,7 +17,8 @@ from globals_heads.files import UserError
 from globals_heads.learn import training
 from globals_heads.learn.checkpoint import load_model
 from globals_heads.learn.progress import Progress
-from globals_heads.learn.resume import Checkpoint, checkpoint_key
+from globals_heads.learn.resume import Checkpoint, checkpoint_key, delete_checkpoint
+from globals_heads.manifest import sources
 from globals_heads.settings import (
     BottleneckSettings,
     FsqSettings,
@@ -30,7 +31,7 @@ from globals_heads.settings import (
 )
 from globals_heads.stopping import Stopped, StopRequest
 
-KEY = {"settings": "a", "code of the training": "b"}
+KEY = {"settings": "a", "code": "b"}
 # Codes are drawn again all the time, and the best epoch is the second of three.
 CODES = {"codebook_size": 16, "dead_code_threshold": 0.9}
 STUDY = Settings(
@@ -179,20 +180,24 @@ def test_killed_at_any_point_of_a_write_the_outcome_is_the_same(
     assert ("resumed from" in log) == (number > 3)  # the third call gives the first one its name
     assert "damaged" not in log
     assert outcome(tmp_path / "run") == undisturbed()
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"facts", "model.pt"}
+    assert not list((tmp_path / "run").glob(".checkpoint.pt.*"))
 
 
-def test_a_checkpoint_goes_when_all_is_written(tmp_path, data, monkeypatch):
-    """Until then it stays, and the training is not done again."""
+def test_a_checkpoint_outlives_its_training(tmp_path, data, monkeypatch):
+    """What was trained is not trained again, before all is written and afterwards."""
     (tmp_path / ".checkpoint.pt.abc").write_bytes(b"of a process killed while it wrote")
     with monkeypatch.context() as patch:
         patch.setattr(training, "save_model", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(tmp_path, data)
-    assert (tmp_path / "checkpoint.pt").exists()
     with monkeypatch.context() as patch:
         patch.setattr(training, "train_epoch", None)
         assert train(tmp_path, data)
+        model = (tmp_path / "model.pt").read_bytes()
+        (tmp_path / "model.pt").unlink()
+        assert train(tmp_path, data)
+    assert (tmp_path / "model.pt").read_bytes() == model
+    delete_checkpoint(tmp_path / "checkpoint.pt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["facts", "model.pt"]
 
 
@@ -291,9 +296,9 @@ def test_a_checkpoint_of_another_training_is_named_and_not_used(
     tmp_path, data, undisturbed, capsys
 ):
     train(tmp_path, data, stop_at=13)
-    assert train(tmp_path, data, key=KEY | {"code of the training": "c"})
+    assert train(tmp_path, data, key=KEY | {"code": "c"})
     log = capsys.readouterr().out
-    assert "checkpoint.pt is of another training and not used: other code of the training\n" in log
+    assert "checkpoint.pt is of another training and not used: other code\n" in log
     assert "resumed" not in log
     assert outcome(tmp_path) == undisturbed()
 
@@ -321,17 +326,20 @@ def test_the_key_knows_settings_data_and_threads(tmp_path):
     (tmp_path / "packed.h5").write_bytes(b"a")
     (tmp_path / "other.h5").write_bytes(b"b")
 
+    def key_of(settings, data, threads):
+        return checkpoint_key(sources("train", settings, tmp_path / data), threads)
+
     def differing(*arguments):
-        other = checkpoint_key(*arguments)
+        other = key_of(*arguments)
         return {name for name, value in key.items() if other[name] != value}
 
     settings = settings_of("vq")
     longer = settings.model_copy(update={"epochs": 4})
-    key = checkpoint_key(settings, tmp_path / "packed.h5", 1)
-    assert differing(settings, tmp_path / "packed.h5", 1) == set()
-    assert differing(longer, tmp_path / "packed.h5", 1) == {"settings"}
-    assert differing(settings, tmp_path / "other.h5", 1) == {"packed data"}
-    assert differing(settings, tmp_path / "packed.h5", 2) == {"number of threads"}
+    key = key_of(settings, "packed.h5", 1)
+    assert differing(settings, "packed.h5", 1) == set()
+    assert differing(longer, "packed.h5", 1) == {"settings"}
+    assert differing(settings, "other.h5", 1) == {"packed data"}
+    assert differing(settings, "packed.h5", 2) == {"number of threads"}
     assert key["torch version"] == torch.__version__
 
 

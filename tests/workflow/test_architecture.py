@@ -22,7 +22,13 @@ HOMES = {
     "pythia8mc": "generate/",
     "fastjet": "generate/",
     "awkward": "generate/",
-    "matplotlib": ("compare/figures.py", "compare/physics_figures.py"),
+    "matplotlib": (
+        "compare/style.py",
+        "compare/grid_figures.py",
+        "compare/epoch_figures.py",
+        "compare/physics_figures.py",
+        "compare/variant_figures.py",
+    ),
     "snakemake": "nowhere",
 }
 

@@ -9,9 +9,11 @@ import pytest
 
 RUNS = {f"{space}/beta_{beta}/seed_0" for space in ("none", "vq") for beta in (0, 1)}
 VQ_RUNS = {run for run in RUNS if run.startswith("vq")}
-OF_SUMMARY = {"plot_heatmap", "plot_tradeoff", "plot_chain"}
-OF_FACTS = {"plot_met", "plot_residuals"}
-PLOTS = {"plot_run", "plot_learning_curves", *OF_SUMMARY, *OF_FACTS}
+OF_TABLES = {"plot_heatmap", "plot_tradeoff", "plot_chain"}
+OF_EPOCHS = {"plot_learning_curves", "plot_codebook"}
+# Those of the whole grid look at the summary, which knows what became of each run.
+OF_SUMMARY = {*OF_TABLES, *OF_EPOCHS, "plot_met", "plot_residuals"}
+PLOTS = {"plot_run", *OF_SUMMARY}
 ANSWERS = {"compare", "judge"}
 RUN = "vq/beta_1/seed_0"
 
@@ -151,13 +153,17 @@ EVERYTHING_LEARNED = {"train", "evaluate", "collect", *ANSWERS, *PLOTS}
 @pytest.mark.parametrize(
     ("module", "rules"),
     [
-        ("learn/evaluation.py", {"evaluate", "collect", *ANSWERS, *OF_SUMMARY, *OF_FACTS}),
+        ("learn/evaluation.py", {"evaluate", "collect", *ANSWERS, *OF_SUMMARY}),
         ("learn/yardsticks.py", {"yardsticks", "collect", *ANSWERS, *OF_SUMMARY}),
         ("learn/model.py", EVERYTHING_LEARNED),
         ("learn/training.py", EVERYTHING_LEARNED),
         ("learn/bottlenecks.py", EVERYTHING_LEARNED),
         ("packing.py", {"pack", *EVERYTHING_LEARNED}),
-        ("compare/figures.py", PLOTS),
+        ("compare/style.py", PLOTS),
+        ("compare/grid_figures.py", {"plot_heatmap", "plot_tradeoff"}),
+        ("compare/epoch_figures.py", {"plot_run", *OF_EPOCHS}),
+        ("compare/physics_figures.py", {"plot_chain", "plot_met", "plot_residuals"}),
+        ("compare/variant_figures.py", set()),
         ("compare/summary.py", {"collect", *ANSWERS, *PLOTS}),
         ("settings.py", set()),
         ("stopping.py", set()),
@@ -248,6 +254,7 @@ def test_deleted_run_is_made_again(study):
     ("deleted", "rules"),
     [
         ("results/by_number", {"link_runs"}),
+        ("results/comparison.csv", {"compare", *OF_TABLES}),
         ("results/summary.csv", {"collect", *ANSWERS, *OF_SUMMARY}),
         ("results/figures/heatmap_val_loss.svg", {"plot_heatmap"}),
         ("results/figures/tradeoff.csv", {"plot_tradeoff"}),

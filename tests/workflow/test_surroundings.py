@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -71,3 +72,40 @@ def test_other_working_directory(empty_study, tmp_path):
     empty_study.run("results/by_number", "--directory", str(elsewhere), overlay={"data": data})
     assert (elsewhere / "results/by_number/0").is_symlink()
     assert not (empty_study / "results").exists()
+
+
+CONDA = r"""#!/bin/bash
+# A stand-in for conda whose environments hold all but the package of the study.
+base=$(cd "$(dirname "$0")/.." && pwd)
+case "$1 $2" in
+    "info --json") printf '{"conda_prefix": "%s", "platform": "linux-64"}' "$base" ;;
+    "config --get") echo '{"get": {"channel_priority": "strict"}}' ;;
+    "env create")
+        mkdir -p "${@: -1}/bin"
+        cat > "${@: -1}/bin/python" <<END
+#!/bin/bash
+echo "\$PWD \$PYTHONPATH" >> environments.log
+exec $PYTHON "\$@"
+END
+        chmod +x "${@: -1}/bin/python"
+        ;;
+    *) echo "conda 25.1.0" ;;
+esac
+"""
+
+
+def test_conda_environments(empty_study):
+    """With --sdm conda the steps run in the environments of envs/, with the study's own code."""
+    tools = empty_study / "conda/bin"
+    tools.mkdir(parents=True)
+    (tools / "conda").write_text(CONDA, encoding="utf-8")
+    (tools / "conda").chmod(0o755)
+    (tools / "activate").write_text('PATH="$1/bin:$PATH"\n', encoding="utf-8")
+    empty_study.environment |= {
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "PYTHON": sys.executable,
+    }
+    empty_study.run("--until", "pack", "--sdm", "conda")
+    used = (empty_study / "environments.log").read_text(encoding="utf-8")
+    assert used == f"{empty_study.path} {empty_study / 'src'}\n"
+    assert list(empty_study.path.glob("results/data/*/packed.h5"))

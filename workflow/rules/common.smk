@@ -3,16 +3,18 @@
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import yaml
+from snakemake.settings.types import DeploymentMethod
 
 try:
     from globals_heads import provenance
     from globals_heads.facts import RunFolder
     from globals_heads.files import UserError
-    from globals_heads.settings import Settings, format_beta
+    from globals_heads.settings import DISCRETE, Settings, format_beta
     from globals_heads.validation import validated
 except ModuleNotFoundError as error:
     sys.exit(
@@ -25,11 +27,22 @@ os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 }
 
+# An environment of conda (`--sdm conda`) holds what this package needs, but not the package itself,
+# and Snakemake clears PYTHONPATH for it.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
+
 TABLES = {
     "summary": "summary of the runs",
     "comparison": "comparison of the cells",
 }
-HEATMAPS = ["val_loss", "rec_tokens", "rec_globals", "probe_rec_globals"]
+HEATMAPS = [
+    "rec_tokens",
+    "probe_rec_globals",
+    "rec_globals",
+    "survived_rec_globals",
+    "val_loss",
+]
 
 
 def load_study(values):
@@ -77,14 +90,6 @@ def require_results(path):
         raise UserError(f"{path.absolute()} cannot be written to; {remedy}.")
 
 
-def dataset_name():
-    """Return the folder of the data: another source or content is another folder."""
-    if STUDY.data is None:
-        return "generated"
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(STUDY.data).stem)
-    return f"{stem}-{provenance.file_digest(Path(STUDY.data))[:8]}"
-
-
 def token_file(wildcards):
     """Return the token file to pack: the user's, or the one made here."""
     if STUDY.data is None:
@@ -111,16 +116,23 @@ def run_name(wildcards):
     return f"{wildcards.variant}{cell}/seed_{wildcards.seed}"
 
 
-def run_files(pattern=None):
-    """Return one kind of file of all runs that are compared, or every kind."""
+def run_files(pattern=None, runs=None):
+    """Return one kind of file of runs, by default of all that are compared, or every kind."""
+    runs = RUNS if runs is None else runs
     patterns = [pattern] if pattern else RUN_FILES
-    return [f"results/runs/{key.name}/{name}" for key in RUNS for name in patterns]
+    return [f"results/runs/{key.name}/{name}" for key in runs for name in patterns]
 
 
 def comparison_figures():
     """Return all figures that compare runs."""
-    names = ["learning_curves", "tradeoff", "chain", "met", "residuals"]
-    names += [f"heatmap_{metric}" for metric in HEATMAPS]
+    names = [f"heatmap_{metric}" for metric in HEATMAPS]
+    names += ["tradeoff", "chain", "met", "residuals", "learning_curves"]
+    if set(STUDY.latent_space) & set(DISCRETE):
+        names.append("codebook")
+    if any(variant.only_latent_dim for variant in STUDY.variants.values()):
+        names.append("latent_dim")
+    if not all(variant.only_latent_dim for variant in STUDY.variants.values()):
+        names.append("variants")
     return [
         f"results/figures/{name}.{kind}"
         for name in names
@@ -152,7 +164,7 @@ STUDY = load_study(config)
 # Captions of the report read config, which may have left keys to their defaults.
 config.update(STUDY.model_dump())
 NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
-DATASET = dataset_name()
+DATASET = provenance.dataset_name(STUDY.data)
 GRID = STUDY.grid.model_dump_json()
 PLAIN_GRID = STUDY.grid.plain.model_dump_json()
 # Those that are compared: all, or the finished ones.
@@ -162,6 +174,8 @@ RUNS = [
     if STUDY.missing_runs == "train"
     or RunFolder(Path("results/runs", key.name)).is_finished
 ]
+PLAIN_RUNS = [key for key in RUNS if not key.variant]
+CODEBOOK_RUNS = [key for key in PLAIN_RUNS if key.latent_space in DISCRETE]
 OBJECT_TYPES = json.dumps(STUDY.object_types)
 PACKED = f"results/data/{DATASET}/packed.h5"
 RUN_FILES = [
@@ -172,6 +186,8 @@ RUN_FILES = [
     "facts/metrics_val.csv",
     "facts/metrics_test.csv",
     "facts/events_test.npz",
+    "facts/manifest_train.json",
+    "facts/manifest_evaluate.json",
     "figures/curves.svg",
     "figures/curves.png",
     "figures/curves.csv",

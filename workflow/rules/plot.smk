@@ -27,7 +27,7 @@ rule plot_run:
     params:
         run=subpath(input.cfg, parent=True),
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("compare.figures"),
+        code=provenance.code_digest("compare.epoch_figures"),
     shell:
         "python -m globals_heads plot-run {params.run} --settings {params.settings:q} > {log} 2>&1"
 
@@ -35,6 +35,7 @@ rule plot_run:
 rule plot_heatmap:
     input:
         summary="results/summary.csv",
+        comparison="results/comparison.csv",
     output:
         "results/figures/heatmap_{metric}.csv",
         svg=report(
@@ -49,19 +50,54 @@ rule plot_heatmap:
     conda:
         "../../envs/compare.yaml"
     params:
+        figure="plot-heatmap --metric {metric}",
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("compare.figures"),
+        code=provenance.code_digest("compare.grid_figures"),
     shell:
-        "python -m globals_heads plot-heatmap {output.svg} --metric {wildcards.metric}"
-        " --summary {input.summary} --grid {params.grid:q} --settings {params.settings:q}"
+        "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
+        " --comparison {input.comparison} --grid {params.grid:q} --settings {params.settings:q}"
         " > {log} 2>&1"
+
+
+use rule plot_heatmap as plot_tradeoff with:
+    output:
+        "results/figures/tradeoff.csv",
+        svg=report(
+            "results/figures/tradeoff.svg",
+            caption="../report/tradeoff.rst",
+            category="Comparison",
+            labels={"figure": "trade-off", "metric": "rec_tokens against rec_globals"},
+        ),
+        png="results/figures/tradeoff.png",
+    log:
+        "results/logs/plot_tradeoff.log",
+    params:
+        figure="plot-tradeoff",
+
+
+use rule plot_heatmap as plot_chain with:
+    output:
+        "results/figures/chain.csv",
+        svg=report(
+            "results/figures/chain.svg",
+            caption="../report/chain.rst",
+            category="Comparison",
+            labels={"figure": "chain of yardsticks", "metric": "met_component_rms"},
+        ),
+        png="results/figures/chain.png",
+    log:
+        "results/logs/plot_chain.log",
+    params:
+        figure="plot-chain",
+        code=provenance.code_digest("compare.physics_figures"),
 
 
 rule plot_learning_curves:
     input:
-        run_files("facts/metrics_train.csv"),
-        run_files("facts/metrics_val.csv"),
+        run_files("facts/metrics_train.csv", PLAIN_RUNS),
+        run_files("facts/metrics_val.csv", PLAIN_RUNS),
+        summary="results/summary.csv",
     output:
         "results/figures/learning_curves.csv",
         svg=report(
@@ -76,92 +112,40 @@ rule plot_learning_curves:
     conda:
         "../../envs/compare.yaml"
     params:
+        figure="plot-learning-curves",
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("compare.figures"),
+        code=provenance.code_digest("compare.epoch_figures"),
     shell:
-        "python -m globals_heads plot-learning-curves {output.svg} --runs results/runs"
-        " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"
+        "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
+        " --runs results/runs --grid {params.grid:q} --settings {params.settings:q}"
+        " > {log} 2>&1"
 
 
-rule plot_tradeoff:
+use rule plot_learning_curves as plot_codebook with:
     input:
+        run_files("cfg.yaml", CODEBOOK_RUNS),
+        run_files("facts/metrics_val.csv", CODEBOOK_RUNS),
         summary="results/summary.csv",
     output:
-        "results/figures/tradeoff.csv",
+        "results/figures/codebook.csv",
         svg=report(
-            "results/figures/tradeoff.svg",
-            caption="../report/tradeoff.rst",
+            "results/figures/codebook.svg",
+            caption="../report/codebook.rst",
             category="Comparison",
-            labels={"figure": "trade-off", "metric": "rec_tokens against rec_globals"},
+            labels={"figure": "codebook", "metric": "perplexity, active_codes"},
         ),
-        png="results/figures/tradeoff.png",
+        png="results/figures/codebook.png",
     log:
-        "results/logs/plot_tradeoff.log",
-    conda:
-        "../../envs/compare.yaml"
+        "results/logs/plot_codebook.log",
     params:
-        grid=PLAIN_GRID,
-        settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("compare.figures"),
-    shell:
-        "python -m globals_heads plot-tradeoff {output.svg} --summary {input.summary}"
-        " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"
+        figure="plot-codebook",
 
 
-rule plot_chain:
+use rule plot_learning_curves as plot_residuals with:
     input:
+        run_files("facts/metrics_test.csv", PLAIN_RUNS),
         summary="results/summary.csv",
-    output:
-        "results/figures/chain.csv",
-        svg=report(
-            "results/figures/chain.svg",
-            caption="../report/chain.rst",
-            category="Comparison",
-            labels={"figure": "chain of yardsticks", "metric": "met_component_rms"},
-        ),
-        png="results/figures/chain.png",
-    log:
-        "results/logs/plot_chain.log",
-    conda:
-        "../../envs/compare.yaml"
-    params:
-        grid=PLAIN_GRID,
-        settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("compare.physics_figures"),
-    shell:
-        "python -m globals_heads plot-chain {output.svg} --summary {input.summary}"
-        " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"
-
-
-rule plot_met:
-    input:
-        run_files("facts/metrics_test.csv"),
-    output:
-        "results/figures/met.csv",
-        svg=report(
-            "results/figures/met.svg",
-            caption="../report/met.rst",
-            category="Comparison",
-            labels={"figure": "MET", "metric": "response, resolution"},
-        ),
-        png="results/figures/met.png",
-    log:
-        "results/logs/plot_met.log",
-    conda:
-        "../../envs/compare.yaml"
-    params:
-        grid=PLAIN_GRID,
-        settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("compare.physics_figures"),
-    shell:
-        "python -m globals_heads plot-met {output.svg} --runs results/runs"
-        " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"
-
-
-rule plot_residuals:
-    input:
-        run_files("facts/metrics_test.csv"),
     output:
         "results/figures/residuals.csv",
         svg=report(
@@ -173,6 +157,27 @@ rule plot_residuals:
         png="results/figures/residuals.png",
     log:
         "results/logs/plot_residuals.log",
+    params:
+        figure="plot-residuals",
+        code=provenance.code_digest("compare.physics_figures"),
+
+
+rule plot_met:
+    input:
+        run_files("facts/metrics_test.csv", PLAIN_RUNS),
+        summary="results/summary.csv",
+        yardsticks=f"results/data/{DATASET}/yardsticks.csv",
+    output:
+        "results/figures/met.csv",
+        svg=report(
+            "results/figures/met.svg",
+            caption="../report/met.rst",
+            category="Comparison",
+            labels={"figure": "MET", "metric": "response, resolution, angle"},
+        ),
+        png="results/figures/met.png",
+    log:
+        "results/logs/plot_met.log",
     conda:
         "../../envs/compare.yaml"
     params:
@@ -180,5 +185,52 @@ rule plot_residuals:
         settings=STUDY.plot.model_dump_json(),
         code=provenance.code_digest("compare.physics_figures"),
     shell:
-        "python -m globals_heads plot-residuals {output.svg} --runs results/runs"
-        " --grid {params.grid:q} --settings {params.settings:q} > {log} 2>&1"
+        "python -m globals_heads plot-met {output.svg} --summary {input.summary}"
+        " --runs results/runs --yardsticks {input.yardsticks} --grid {params.grid:q}"
+        " --settings {params.settings:q} > {log} 2>&1"
+
+
+rule plot_latent_dim:
+    input:
+        run_files("cfg.yaml"),
+        run_files("facts/events_test.npz"),
+        summary="results/summary.csv",
+        linear_fit=f"results/data/{DATASET}/events_test.npz",
+    output:
+        "results/figures/latent_dim.csv",
+        svg=report(
+            "results/figures/latent_dim.svg",
+            caption="../report/latent_dim.rst",
+            category="Comparison",
+            labels={"figure": "latent_dim", "metric": "rec_tokens, rec_globals"},
+        ),
+        png="results/figures/latent_dim.png",
+    log:
+        "results/logs/plot_latent_dim.log",
+    conda:
+        "../../envs/compare.yaml"
+    params:
+        figure="plot-latent-dim",
+        grid=GRID,
+        settings=STUDY.plot.model_dump_json(),
+        code=provenance.code_digest("compare.variant_figures"),
+    shell:
+        "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
+        " --runs results/runs --linear-fit {input.linear_fit} --grid {params.grid:q}"
+        " --settings {params.settings:q} > {log} 2>&1"
+
+
+use rule plot_latent_dim as plot_variants with:
+    output:
+        "results/figures/variants.csv",
+        svg=report(
+            "results/figures/variants.svg",
+            caption="../report/variants.rst",
+            category="Comparison",
+            labels={"figure": "variants", "metric": "rec_tokens, rec_globals"},
+        ),
+        png="results/figures/variants.png",
+    log:
+        "results/logs/plot_variants.log",
+    params:
+        figure="plot-variants",

@@ -6,6 +6,8 @@ rule configure:
         "results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
     log:
         "results/logs/configure/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+    # Before all else, so that `make status` knows every run that waits.
+    priority: 1
     localrule: True
     conda:
         "../../envs/learn.yaml"
@@ -23,6 +25,7 @@ rule train:
         model="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
         train="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
         val="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
+        manifest="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/manifest_train.json",
         log="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
     log:
         # The same file as run.log: Snakemake deletes the outputs of a failed job, but not its log.
@@ -51,6 +54,7 @@ rule evaluate:
     output:
         facts="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
         errors="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/events_test.npz",
+        manifest="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/manifest_evaluate.json",
     log:
         "results/logs/evaluate/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from globals_heads.compare.evidence import Cell, Evidence, read_evidence
 from globals_heads.compare.statistics import Estimate, holm
+from globals_heads.compare.summary import read_facts
 from globals_heads.files import write_text
 from globals_heads.settings import CompareSettings, format_beta
 
@@ -66,6 +67,13 @@ def comparison(evidence: Evidence, settings: CompareSettings) -> pd.DataFrame:
         block = pd.DataFrame(rows)
         blocks.append(block.assign(p_holm=holm(block["p_value"].to_numpy(dtype=float))))
     return pd.concat(blocks)
+
+
+def read_cells(path: Path, metric: str) -> pd.DataFrame:
+    """Return n, mean, low and high of `metric` in the plain grid, by latent space and weight."""
+    table = read_facts(path)
+    table = table[(table["metric"] == metric) & (table["variant"] == "")]
+    return table.set_index(["latent_space", "globals_beta"])[["n", "mean", "low", "high"]]
 
 
 def _row(evidence: Evidence, metric: str, cell: Cell, reference: Cell) -> dict[str, Any]:

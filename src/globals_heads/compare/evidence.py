@@ -166,7 +166,7 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
                 "delete it and run snakemake again."
             )
         errors[run] = _event_errors(arrays, yardstick)
-    codes = {run: _num_codes(cfg) for run, cfg in settings.items()}
+    codes = {run: num_codes(cfg) for run, cfg in settings.items()}
     derived = table.assign(
         ln_rec_tokens=np.log(table["rec_tokens"]),
         skill=(1 - table["probe_rec_globals"]) / (1 - table["linear_fit_rec_globals"]),
@@ -262,7 +262,7 @@ def _read_arrays(path: Path, names: list[str]) -> dict[str, Array]:
     return arrays
 
 
-def _num_codes(settings: RunSettings) -> float:
+def num_codes(settings: RunSettings) -> float:
     """Return the number of codes of a discrete latent space, NaN for a continuous one."""
     bottleneck = settings.bottleneck
     if "levels" in bottleneck:

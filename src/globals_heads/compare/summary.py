@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from globals_heads.facts import RunFolder
+from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
 from globals_heads.files import UserError, write_text
 from globals_heads.settings import Grid, RunKey
 
@@ -64,13 +64,18 @@ def collect(grid: Grid, runs: Path, yardsticks: Path, output: Path) -> None:
     output
         The CSV file to make; rows in the order of the run numbers, timings in the last columns.
     """
+    write_text(output, "\n".join(summary_lines(grid, runs, yardsticks)) + "\n")
+
+
+def summary_lines(grid: Grid, runs: Path, yardsticks: Path) -> list[str]:
+    """Return the lines of the summary; parameters as in `collect`."""
     reference = read_long(yardsticks)
     rows = [
         {"number": number} | summarise(key, RunFolder(runs / key.name), reference)
         for number, key in enumerate(grid.runs)
     ]
     table = pd.DataFrame(rows)
-    write_text(output, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    return table.to_csv(index=False, float_format="%.9g", lineterminator="\n").splitlines()
 
 
 def summarise(
@@ -144,3 +149,24 @@ def read_long(path: Path, key: RunKey | None = None) -> dict[tuple[str, str], fl
 def read_summary(path: Path) -> pd.DataFrame:
     """Return results/summary.csv as a table, the key columns as text."""
     return read_facts(path)
+
+
+def read_plain(path: Path) -> pd.DataFrame:
+    """Return the summary's rows of the plain grid, by the names of their runs."""
+    table = read_summary(path)
+    return table[table["variant"] == ""].set_index("run", drop=False)
+
+
+def read_runs(grid: Grid, table: pd.DataFrame, runs: Path, split: str) -> pd.DataFrame:
+    """Return the facts of all runs of `grid` that the summary `table` does not call missing.
+
+    Without any, the table has no rows and the columns that figures look at.
+    """
+    keys = [key for key in grid.runs if table["status"][key.name] != "missing"]
+    if not keys:
+        columns = Metric._fields if split == "test" else EPOCH_COLUMNS
+        return pd.DataFrame(columns=[*grid.runs[0].columns, *columns])
+    return pd.concat(
+        [read_facts(RunFolder(runs / key.name).metrics(split), key) for key in keys],
+        ignore_index=True,
+    )

@@ -15,29 +15,22 @@ import torch
 
 from globals_heads.files import UserError, atomic_path, remove_leftovers
 from globals_heads.learn.progress import Progress
-from globals_heads.provenance import code_digest, digest, file_digest
-from globals_heads.settings import RunSettings
 from globals_heads.stopping import Stopped, StopRequest
 
 SCHEMA_VERSION = 1
 
 
-def checkpoint_key(settings: RunSettings, data: Path, threads: int) -> dict[str, str]:
+def checkpoint_key(made_from: dict[str, str], threads: int) -> dict[str, str]:
     """Return what must be the same for a training to go on to the same bits.
 
     Parameters
     ----------
-    settings
-        The run's settings.
-    data
-        The packed file.
+    made_from
+        Digests of settings, packed data and code: `manifest.sources`.
     threads
         CPU threads.
     """
-    return {
-        "settings": digest(settings.model_dump()),
-        "packed data": file_digest(data),
-        "code of the training": code_digest("learn.training"),
+    return made_from | {
         "torch version": str(torch.__version__),
         "number of threads": str(threads),
         # With the setting train.device this decides the device.
@@ -64,7 +57,7 @@ class Checkpoint:
 
     def __init__(self, path: Path, key: dict[str, str], minutes: float, stop: StopRequest) -> None:
         self.path = path
-        self.previous = path.with_stem(f"{path.stem}.previous")
+        self.previous = _previous(path)
         self.key = key
         self.interval_s = 60 * minutes
         self.stop = stop
@@ -143,10 +136,15 @@ class Checkpoint:
                 self.path.replace(self.previous)
         self.saved_at = time.monotonic()
 
-    def delete(self) -> None:
-        """Delete the checkpoint of a training that is finished."""
-        self.previous.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+
+def delete_checkpoint(path: Path) -> None:
+    """Delete a checkpoint that is no longer needed, and the one before it."""
+    _previous(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_stem(f"{path.stem}.previous")
 
 
 def _brief(error: Exception) -> str:

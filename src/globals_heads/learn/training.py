@@ -8,8 +8,6 @@ hold the components without their weights, so that cells with different weights 
 
 import copy
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -26,6 +24,7 @@ from globals_heads.learn.checkpoint import TrainedModel, save_model
 from globals_heads.learn.model import Batch, Reconstruction, TokenAutoencoder
 from globals_heads.learn.progress import Progress, Sums
 from globals_heads.learn.resume import Checkpoint
+from globals_heads.manifest import peak_memory_mib
 from globals_heads.packing import Normalisation, PackedData, PackedSplit
 from globals_heads.settings import RunSettings, TrainSettings
 
@@ -53,7 +52,7 @@ def train(
     threads
         CPU threads; on one machine the same number gives the same weights, bit for bit.
     checkpoint
-        Where to go on from and what to save on the way; deleted once all is written.
+        Where to go on from and what to save on the way. It outlives the training.
     """
     progress = fit(settings, data, threads, checkpoint)
     for split, epochs in progress.history.items():
@@ -62,8 +61,6 @@ def train(
         progress.model, settings, data.info, progress.best_epoch, diverged=progress.diverged
     )
     save_model(folder.model, trained)
-    if checkpoint:
-        checkpoint.delete()
 
 
 def fit(
@@ -362,12 +359,6 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def peak_memory_mib() -> float:
-    """Return the most memory that this process has had so far."""
-    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
 def format_log_line(
     num_epochs: int, train_facts: dict[str, float], val_facts: dict[str, float]
 ) -> str:
@@ -377,5 +368,5 @@ def format_log_line(
     numbers |= {name: val_facts[name] for name in shown if name in val_facts}
     numbers |= {"train_loss": train_facts["loss"], "clipped": train_facts["clipped_fraction"]}
     text = " ".join(f"{name}={value:.5g}" for name, value in numbers.items())
-    throughput = f"{train_facts['throughput']:.0f} events/s"
-    return f"[{train_facts['epoch']}/{num_epochs}] {text} {throughput}"
+    speed = f"{train_facts['throughput']:.0f} events/s, {train_facts['epoch_time_s']:.3g} s/epoch"
+    return f"[{train_facts['epoch']}/{num_epochs}] {text} {speed}"

@@ -1,0 +1,96 @@
+"""Manifests: what a step of a run was made from, where and when, as JSON beside its facts."""
+
+import json
+import platform
+import resource
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from globals_heads.facts import RunFolder
+from globals_heads.files import UserError, write_text
+from globals_heads.provenance import code_digest, digest, file_digest
+from globals_heads.settings import RunSettings
+
+# Module of the package whose sources decide what a step makes.
+CODE = {"train": "learn.training", "evaluate": "learn.evaluation"}
+LIBRARIES = ("globals-heads", "torch", "numpy", "vector-quantize-pytorch")
+
+
+def sources(step: str, settings: RunSettings, data: Path) -> dict[str, str]:
+    """Return digests of all that decides what `step` makes: settings, packed data and code."""
+    return {
+        "settings": digest(settings.model_dump()),
+        "packed data": file_digest(data),
+        "code": code_digest(CODE[step]),
+    }
+
+
+def write_manifest(
+    folder: RunFolder,
+    step: str,
+    made_from: dict[str, str],
+    outputs: Iterable[Path],
+    started: datetime,
+    threads: int,
+) -> None:
+    """Write the manifest of a step that has just been done.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    step
+        A key of `CODE`.
+    made_from
+        As from `sources`, before the step began.
+    outputs
+        Its files in the run's folder.
+    started
+        When this attempt began; a resumed training has had earlier ones.
+    threads
+        CPU threads.
+    """
+    content = {
+        "step": step,
+        "made_from": made_from,
+        "outputs": {str(path.relative_to(folder.path)): file_digest(path) for path in outputs},
+        "threads": threads,
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "machine": {"host": platform.node(), "system": platform.platform()},
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "peak_memory_mib": round(peak_memory_mib(), 1),
+    }
+    write_text(folder.manifest(step), json.dumps(content, indent=2) + "\n")
+
+
+def read_manifest(folder: RunFolder, step: str) -> dict[str, Any]:
+    """Return the manifest of a step.
+
+    Raises
+    ------
+    UserError
+        If it is missing or damaged.
+    """
+    path = folder.manifest(step)
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        made_from, outputs = content["made_from"], content["outputs"]
+        for entries in (made_from, outputs):
+            if not all(isinstance(value, str) for pair in entries.items() for value in pair):
+                raise ValueError("digests should be texts")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{path} is no manifest that can be read ({error}); delete it and run snakemake again."
+        ) from error
+    return content
+
+
+def peak_memory_mib() -> float:
+    """Return the most memory that this process has had so far."""
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,174 @@
+"""The live view of the grid, read from files alone: at any time, from any machine that sees them.
+
+This module knows nothing of how runs are trained; it reads what they leave behind.
+"""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from globals_heads.facts import RunFolder
+from globals_heads.files import UserError, is_locked
+from globals_heads.settings import LatentSpace
+
+STYLES = {
+    "running": "cyan",
+    "done": "green",
+    "waiting": "dim",
+    "diverged": "magenta",
+    "failed": "red",
+}
+EPOCH_LINE = re.compile(
+    r"^\[(\d+)/(\d+)\] val_loss=(\S+) .*?(\d+) events/s, (\S+) s/epoch$", re.MULTILINE
+)
+NUM_EPOCHS = re.compile(r"^epochs: (\d+)$", re.MULTILINE)
+TAIL_BYTES = 8192  # holds many lines of a log, or the end of a traceback
+
+
+class RunStatus(NamedTuple):
+    """Where one run stands.
+
+    Attributes
+    ----------
+    run
+        Its folder below results/runs.
+    state
+        A key of `STYLES`.
+    epoch, epochs
+        Epochs finished and wanted.
+    val_loss
+        Validation loss of the last finished epoch, as its log spells it.
+    throughput
+        Training events per second in that epoch.
+    left_s
+        Seconds that a running one still needs; None if not known.
+    note
+        Why it failed, diverged or stopped, in one line, with the path of its log.
+    """
+
+    run: str
+    state: str
+    epoch: int
+    epochs: int
+    val_loss: str = ""
+    throughput: int | None = None
+    left_s: float | None = None
+    note: str = ""
+
+
+def read_status(runs: Path) -> list[RunStatus]:
+    """Return where each run stands, in the order of the grid.
+
+    Parameters
+    ----------
+    runs
+        The folder of all runs.
+
+    Raises
+    ------
+    UserError
+        If it holds no run.
+    """
+    # A variant is one more folder.
+    patterns = ("*/beta_*/seed_*/cfg.yaml", "*/*/beta_*/seed_*/cfg.yaml")
+    names = [
+        path.parent.relative_to(runs).as_posix()
+        for pattern in patterns
+        for path in runs.glob(pattern)
+    ]
+    if not names:
+        raise UserError(
+            f"{runs} holds no run; start with `snakemake --profile local`, or give the folder of "
+            "the runs with --runs."
+        )
+    return [_run_status(runs, name) for name in sorted(names, key=_place)]
+
+
+def _place(run: str) -> tuple[list[str], int, float, int]:
+    *variant, space, beta, seed = run.split("/")
+    spaces = get_args(LatentSpace)
+    column = spaces.index(space) if space in spaces else len(spaces)
+    return variant, column, float(beta.removeprefix("beta_")), int(seed.removeprefix("seed_"))
+
+
+def _run_status(runs: Path, name: str) -> RunStatus:
+    folder = RunFolder(runs / name)
+    log = runs.parent / "logs" / "train" / f"{name}.log"
+    tail = _tail(log) or _tail(folder.path / "run.log")
+    wanted = NUM_EPOCHS.search(folder.settings.read_text(encoding="utf-8"))
+    status = RunStatus(name, "waiting", 0, int(wanted[1]) if wanted else 0)
+    left = None
+    for epoch, epochs, val_loss, throughput, epoch_time_s in EPOCH_LINE.findall(tail):
+        status = status._replace(
+            epoch=int(epoch), epochs=int(epochs), val_loss=val_loss, throughput=int(throughput)
+        )
+        left = (int(epochs) - int(epoch)) * float(epoch_time_s)
+    last = tail.strip().rpartition("\n")[2]
+    if folder.is_finished:
+        diverged = last.startswith("diverged")
+        return status._replace(
+            state="diverged" if diverged else "done", note=f"{last} ({log})" if diverged else ""
+        )
+    if is_locked(folder.path):
+        if left is not None:
+            left = max(left - (time.time() - log.stat().st_mtime), 0.0)
+        return status._replace(state="running", left_s=left)
+    if folder.model.is_file():
+        log = runs.parent / "logs" / "evaluate" / f"{name}.log"
+        last = _tail(log).strip().rpartition("\n")[2]
+        return status._replace(state="failed" if last else "waiting", note=_reason(last, log))
+    if last.startswith("Stopped"):
+        return status._replace(note=_reason(last, log))
+    return status._replace(state="failed" if last else "waiting", note=_reason(last, log))
+
+
+def _reason(last: str, log: Path) -> str:
+    """Return why a run ended, as the last line of its log says it; nothing without a line."""
+    if EPOCH_LINE.match(last) or last.startswith("resumed"):
+        last = "killed without a word"
+    return f"{last} ({log})" if last else ""
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(stream.seek(0, 2) - TAIL_BYTES, 0))
+            return stream.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def rendered(statuses: list[RunStatus]) -> Group:
+    """Return the grid as a table for the terminal; notes and sums below it."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "state", "epoch", "val_loss", "events/s", "left"):
+        right = heading in ("epoch", "val_loss", "events/s", "left")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for status in statuses:
+        table.add_row(
+            status.run,
+            Text(status.state, STYLES[status.state]),
+            f"{status.epoch}/{status.epochs}",
+            status.val_loss,
+            "" if status.throughput is None else str(status.throughput),
+            "" if status.left_s is None else str(timedelta(seconds=round(status.left_s))),
+        )
+    counts = Counter(status.state for status in statuses)
+    sums = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
+    notes = [Text(f"{status.run}: {status.note}") for status in statuses if status.note]
+    return Group(table, *notes, Text(f"{len(statuses)} runs: {sums}"))
+
+
+def watched(runs: Path, interval_s: float) -> Iterator[Group]:
+    """Yield the table again and again, each `interval_s` seconds."""
+    while True:
+        yield rendered(read_status(runs))
+        time.sleep(interval_s)

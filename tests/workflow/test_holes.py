@@ -1,0 +1,119 @@
+"""Runs that failed or are missing: what is finished is shown with the holes, completed later."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+RUN = "vq/beta_1/seed_0"
+OTHERS = {"none/beta_0/seed_0", "vq/beta_0/seed_0", "none/beta_1/seed_0"}
+FILES_OF_OTHERS = [f"results/runs/{run}/**/*" for run in sorted(OTHERS)]
+PARTIAL = ("--config", "missing_runs=show")
+# Figures that show the run that is lost here.
+FIGURES = {
+    "heatmap_rec_tokens",
+    "heatmap_probe_rec_globals",
+    "heatmap_rec_globals",
+    "heatmap_survived_rec_globals",
+    "heatmap_val_loss",
+    "tradeoff",
+    "chain",
+    "met",
+    "residuals",
+    "learning_curves",
+    "codebook",
+}
+
+
+def statuses(study):
+    table = pd.read_csv(study / "results/summary.csv")
+    return dict(zip(table["run"], table["status"], strict=True))
+
+
+def check_partial(study):
+    """`make partial` makes everything of what is finished, names the hole, and trains nothing."""
+    before = study.contents(*FILES_OF_OTHERS)
+    output = study.run(*PARTIAL)
+    assert "rule train:" not in output
+    assert study.contents(*FILES_OF_OTHERS) == before
+    assert statuses(study) == dict.fromkeys(OTHERS, "ok") | {RUN: "missing"}
+    assert "missing" in (study / "results/verdict.md").read_text(encoding="utf-8")
+    drawings = {path.stem: path for path in (study / "results/figures").glob("*.svg")}
+    assert drawings.keys() == FIGURES
+    for name, path in drawings.items():
+        assert f"{RUN} missing" in path.read_text(encoding="utf-8"), name
+        assert path.with_suffix(".png").is_file()
+        assert path.with_suffix(".csv").is_file()
+    assert not study.plan(*PARTIAL), "a second time there is nothing to do"
+
+
+def check_completed(study):
+    """The plain command trains the hole alone and shows it everywhere."""
+    before = study.contents(*FILES_OF_OTHERS)
+    plan = study.plan()
+    assert plan.runs["train"] == plan.runs["evaluate"] == {RUN}
+    study.run()
+    assert study.contents(*FILES_OF_OTHERS) == before
+    assert set(statuses(study).values()) == {"ok"}
+    for path in (study / "results/figures").glob("*.svg"):
+        assert "no result" not in path.read_text(encoding="utf-8"), path.stem
+    assert not study.plan()
+
+
+def test_deleted_run(study):
+    """A run that is gone is a hole until the plain command makes it again."""
+    shutil.rmtree(study / f"results/runs/{RUN}")
+    check_partial(study)
+    check_completed(study)
+
+
+@pytest.mark.parametrize(
+    "end",
+    ['raise ValueError("out of luck")', "os.kill(os.getpid(), signal.SIGKILL)"],
+    ids=["error", "killed"],
+)
+def test_failed_run(study, end):
+    """With --keep-going a training that fails or is killed leaves a hole; the others finish."""
+    for run in (RUN, "none/beta_1/seed_0"):
+        shutil.rmtree(study / f"results/runs/{run}")
+    # An edit of this module trains nothing again, so that the others stay as they are.
+    path = study / "src/globals_heads/files.py"
+    good = path.read_text(encoding="utf-8")
+    path.write_text(good + FAILURE.format(run=RUN, end=end), encoding="utf-8")
+    assert study.snakemake("--keep-going").returncode == 1
+    path.write_text(good, encoding="utf-8")
+    check_partial(study)
+    check_completed(study)
+
+
+FAILURE = """
+
+_only_writer = only_writer
+
+
+def only_writer(folder):
+    import os, signal
+
+    if str(folder).endswith("{run}"):
+        {end}
+    return _only_writer(folder)
+"""
+
+
+def test_unreadable_settings(study):
+    """A run whose cfg.yaml was damaged fails in one sentence, is a hole, and comes back."""
+    settings = study / f"results/runs/{RUN}/cfg.yaml"
+    settings.write_text("{", encoding="utf-8")
+    output = study.fail("--keep-going")
+    assert f"{RUN}/cfg.yaml is no YAML file that can be read" in output
+    check_partial(study)
+    settings.unlink()  # as the message says
+    check_completed(study)
+
+
+def test_nothing_finished(empty_study):
+    """Without any finished run there is a table, a verdict and every figure, all of holes."""
+    empty_study.run(*PARTIAL)
+    assert set(statuses(empty_study).values()) == {"missing"}
+    assert (empty_study / "results/verdict.md").is_file()
+    assert {path.stem for path in (empty_study / "results/figures").glob("*.svg")} == FIGURES

@@ -1,0 +1,89 @@
+"""What the profile for Slurm plans and asks for; no cluster is needed to plan."""
+
+import re
+
+import yaml
+
+CPU_RULES = {"pack", "yardsticks", "evaluate", "plot_run", "collect", "judge", "plot_met"}
+
+
+def planned(study, *arguments, environment=None, overlay=None):
+    """Return the numbers of groups by name, and the resources of each rule."""
+    study.environment |= environment or {}
+    output = study.run("-n", *arguments, profile="profiles/slurm", overlay=overlay)
+    groups = re.findall(r"Group job (\w+)", output)
+    resources = {}
+    for rule, job in re.findall(r"^ *rule (\w+):\n((?: {4}.*\n)+)", output, re.M):
+        asked = re.search(r"resources: (.*)", job)[1].split(", ")
+        resources[rule] = dict(entry.split("=", 1) for entry in asked)
+    return {name: groups.count(name) for name in groups}, resources
+
+
+def test_default(empty_study):
+    """The grid takes a Slurm job for each stage; trainings alone ask for a GPU."""
+    groups, resources = planned(empty_study)
+    assert groups == {"pack": 1, "train": 1, "measure": 1, "compare": 1}
+    assert resources["train"]["gres"] == "gpu:1"
+    assert resources["train"]["slurm_extra"] == "--signal=TERM@60"
+    assert {rule for rule in resources if "gres" in resources[rule]} == {"train"}
+    assert resources.keys() >= CPU_RULES
+    assert not any("slurm_partition" in each or "gpu" in each for each in resources.values())
+
+
+def test_every_rule_is_placed(empty_study):
+    """A rule shares Slurm jobs, or is known to be worth one of its own."""
+    output = empty_study.run("--list-rules", overlay={"data": None})
+    rules = set(re.findall(r"^(\w+)$", output, re.M))
+    rules -= {"all", "configure", "link_runs", "report"}  # done by snakemake itself
+    text = (empty_study / "profiles/slurm/config.yaml").read_text(encoding="utf-8")
+    profile = yaml.safe_load(text)
+    assert rules - profile["groups"].keys() == {"yardsticks"}
+    assert profile["groups"].keys() <= rules
+    assert profile["set-resources"].keys() <= rules
+    assert profile["group-components"].keys() <= set(profile["groups"].values())
+
+
+def test_site_values(empty_study):
+    """Partitions, account and GPU come from the environment; no tracked file is edited."""
+    site = {
+        "STUDY_PARTITION": "long",
+        "STUDY_GPU_PARTITION": "gpu-a100",
+        "STUDY_ACCOUNT": "atlas-2",
+        "STUDY_GPU": "gpu:a100:1",
+        "STUDY_MINUTES": "90",
+    }
+    _, resources = planned(empty_study, environment=site)
+    assert resources["train"]["slurm_partition"] == "gpu-a100"
+    assert resources["train"]["gres"] == "gpu:a100:1"
+    assert resources["train"]["runtime"] == "90"
+    assert resources["evaluate"]["slurm_partition"] == "long"
+    assert {each["slurm_account"] for each in resources.values()} == {"atlas-2"}
+
+
+def test_without_gpu(empty_study):
+    """Trainings on CPU nodes use the partition of the other jobs."""
+    site = {"STUDY_PARTITION": "cpu", "STUDY_GPU": ""}
+    _, resources = planned(empty_study, environment=site)
+    assert resources["train"]["slurm_partition"] == "cpu"
+    assert not any("gres" in each for each in resources.values())
+
+
+def test_limits_grow(empty_study):
+    """A further attempt asks for more memory and time."""
+    _, first = planned(empty_study)
+    _, third = planned(empty_study, "--attempt", "3")
+    for rule in ("train", "evaluate", "pack"):
+        for name in ("mem_mb", "runtime"):
+            assert int(third[rule][name]) == 3 * int(first[rule][name])
+
+
+def test_many_events(empty_study):
+    """300,000 events are six Slurm jobs with fifty shards each."""
+    groups, _ = planned(empty_study, "--config", "num_events=300000", overlay={"data": None})
+    assert groups["simulate"] == 6
+
+
+def test_many_runs(empty_study):
+    """Nine runs share a Slurm job."""
+    groups, _ = planned(empty_study, "--config", "seeds=7")
+    assert groups["train"] == 4

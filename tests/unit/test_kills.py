@@ -53,10 +53,11 @@ def wait_for(folder, process, text="val_loss"):
 
 
 def finished(folder):
-    """Return weights and facts without times and memory; check that nothing else is left."""
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "cfg.yaml", "facts", "model.pt", "run.log",
-    ]  # fmt: skip
+    """Return weights and facts without times and memory; check that no litter is left."""
+    kept = {".lock", "checkpoint.pt", "checkpoint.previous.pt"}
+    assert {path.name for path in folder.iterdir()} == kept | {
+        "cfg.yaml", "facts", "model.pt", "run.log",
+    }  # fmt: skip
     run = RunFolder(folder)
     model = load_model(run.model).model
     weights = {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
@@ -75,7 +76,7 @@ def undisturbed(folder, data, latent_space):
 def kill_until_finished(folder, data, latent_space, draw, counts, most=math.inf):
     """Start and kill one run until it comes to its end.
 
-    Half of the lives save after every step; a third of those are killed while they write.
+    Half of the lives save after every step; half of those are killed hard while they write.
     """
     saves = False
     for life in range(1000):
@@ -85,10 +86,11 @@ def kill_until_finished(folder, data, latent_space, draw, counts, most=math.inf)
             # From the time when the training goes on; importing torch would take most kills.
             wait_for(folder, process, "resumed from" if saves else "/6]")
             time.sleep(draw.uniform(0, 0.5))
-            if minutes == 0 and draw.random() < 1 / 3:
+            number = draw.choice(SIGNALS)
+            if minutes == 0 and draw.random() < 0.5:
+                number = signal.SIGKILL
                 while process.poll() is None and not any(folder.glob(".checkpoint.pt.*")):
                     time.sleep(0.0005)
-            number = draw.choice(SIGNALS)
             killed = time.monotonic()
             process.send_signal(number)
         code = process.wait(timeout=60)
@@ -124,7 +126,7 @@ def test_many_kills(tmp_path, data, latent_space, capsys):
     while sum(counts[number.name] for number in SIGNALS) < 20:
         runs += 1
         folder = tmp_path / str(runs)
-        kill_until_finished(folder, data, latent_space, draw, counts)
+        kill_until_finished(folder, data, latent_space, draw, counts, most=25)
         assert finished(folder) == expected
     with capsys.disabled():
         print(f"\n{latent_space}: {runs} runs, kills: {dict(counts)}")

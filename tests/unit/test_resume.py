@@ -5,6 +5,8 @@ import itertools
 import math
 import os
 import random
+import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -147,6 +149,38 @@ def test_every_part_of_a_checkpoint_matters(tmp_path, data, undisturbed, monkeyp
     )
     assert train(tmp_path, data)
     assert outcome(tmp_path) != undisturbed()
+
+
+@pytest.mark.parametrize("number", range(1, 20))
+def test_killed_at_any_point_of_a_write_the_outcome_is_the_same(
+    tmp_path, data, undisturbed, monkeypatch, capsys, number
+):
+    """SIGKILL half-way through the content, or before a sync or a new name, of the first saves."""
+    calls = itertools.count(1)
+
+    def deadly(function):
+        def call(first, *arguments):
+            if next(calls) == number:
+                if function is Path.write_bytes:
+                    function(first, arguments[0][: len(arguments[0]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(first, *arguments)
+
+        return call
+
+    child = os.fork()
+    if child == 0:
+        for owner, name in ((Path, "write_bytes"), (Path, "replace"), (os, "fsync")):
+            monkeypatch.setattr(owner, name, deadly(getattr(owner, name)))
+        train(tmp_path / "run", data, minutes=0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert train(tmp_path / "run", data)
+    log = capsys.readouterr().out
+    assert ("resumed from" in log) == (number > 3)  # the third call gives the first one its name
+    assert "damaged" not in log
+    assert outcome(tmp_path / "run") == undisturbed()
+    assert not list((tmp_path / "run").glob(".checkpoint.pt.*"))
 
 
 def test_a_checkpoint_outlives_its_training(tmp_path, data, monkeypatch):

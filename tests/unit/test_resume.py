@@ -128,8 +128,8 @@ def test_stopped_after_every_step_the_outcome_is_the_same(
     while not train(tmp_path, data, latent_space, stop_at=2):
         lives += 1
     assert lives > 7
-    assert outcome(tmp_path) == undisturbed(latent_space)
     log = capsys.readouterr().out.split("resumed")[-1].splitlines()[1:]
+    assert outcome(tmp_path) == undisturbed(latent_space)
     assert [line.split("]")[0] for line in log] == ["[1/3", "[2/3", "[3/3"], (
         "the last life shows the epochs of all"
     )

@@ -95,7 +95,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises
     ------
     UserError
-        If another process holds the lock, or there is no such folder.
+        If another process holds the lock, there is no such folder, or its file system has no locks.
     """
     path = folder / LOCK
     try:
@@ -130,6 +130,12 @@ def _lock(stream: TextIO) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(LOCK_PATIENCE_S / 20)
+        except OSError as error:
+            raise UserError(
+                f"The file system of {stream.name} has no locks ({error.strerror}), which keep two "
+                "trainings from writing the same files; mount it with flock (Lustre) or with a "
+                "lock manager (NFS), or work on another one with `snakemake --directory`."
+            ) from error
         else:
             return
 
@@ -139,10 +145,10 @@ def is_locked(folder: Path) -> bool:
     try:
         with (folder / LOCK).open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # no such file, or a file system without locks
+        return False
     return False
 
 

@@ -1,6 +1,7 @@
 """Files are written whole or not at all; digests change when they must and only then."""
 
 import errno
+import fcntl
 import os
 import stat
 
@@ -10,6 +11,7 @@ from globals_heads import provenance
 from globals_heads.files import (
     UserError,
     atomic_path,
+    is_locked,
     only_writer,
     remove_leftovers,
     require_disk_space,
@@ -66,6 +68,19 @@ def test_a_folder_has_one_writer(tmp_path):
 def test_what_goes_wrong_while_the_lock_is_held_is_no_conflict(tmp_path):
     with pytest.raises(BlockingIOError), only_writer(tmp_path):
         raise BlockingIOError
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    """Nothing is trained without a lock; who only asks gets an answer."""
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(UserError, match=r"\.lock has no locks .*mount it"), only_writer(tmp_path):
+        raise AssertionError
+    assert not is_locked(tmp_path)
 
 
 def test_a_folder_that_cannot_be_locked_is_named(tmp_path):

@@ -507,7 +507,7 @@ def test_the_verdict_opens_with_three_sentences(tmp_path):
     helps, costs, space = content["sentences"]
     assert helps.startswith("The globals head helps: yes for none, linear and vq;")
     assert "from 0.6" in helps
-    assert costs.startswith("The tokens pay for it: yes for none, linear and vq;")
+    assert costs.startswith("A trade-off, tokens for globals: yes for none, linear and vq;")
     assert costs.endswith(
         "because the latent space is too small: not tested for none, linear and vq."
     )
@@ -587,6 +587,47 @@ def test_one_seed_is_said_to_be_chance(tmp_path):
     assert content["matrix"][0]["best"] == "none/beta_0"
 
 
+def sentences(folder, rows):
+    write_summary(folder, rows)
+    return written(folder)[1]["sentences"]
+
+
+def test_without_a_head_that_is_off_only_more_of_it_is_judged(tmp_path):
+    rows = [row for row in plant_study(tmp_path) if row["globals_beta"] != "0"]
+    helps, costs, _ = sentences(tmp_path, rows)
+    assert helps.startswith("More weight of the globals head helps: ")
+    assert costs.startswith("A trade-off, tokens for globals: ")
+    text, _ = written(tmp_path)
+    assert "more weight of the head works" in text
+    assert "the head works" not in text.replace("more weight of the head works", "")
+
+
+def test_one_latent_space_is_no_choice(tmp_path):
+    rows = [row for row in plant_study(tmp_path) if row["latent_space"] == "vq"]
+    space = sentences(tmp_path, rows)[2]
+    assert space == (
+        "Which latent space: the grid has vq alone; for tokens and globals together no cell"
+        " qualifies, and the guess linear/beta_1 is not tested."
+    )
+
+
+def test_nothing_is_said_of_a_discrete_space_beside_vq(tmp_path):
+    rows = plant_study(tmp_path)
+    third = {"latent_space": "fsq", "status": "missing", "rec_tokens": math.nan}
+    third |= {"probe_rec_globals": math.nan}
+    rows += [
+        row | third | {"run": row["run"].replace("vq", "fsq")}
+        for row in rows
+        if row["latent_space"] == "vq"
+    ]
+    helps, costs, space = sentences(tmp_path, rows)
+    assert "as vq is worse on both counts (nothing is said of fsq)" in space
+    assert "not resolved for fsq" in helps
+    assert "(vq)" in helps
+    assert "(vq)" in costs
+    assert not re.search(r"\bnan\b|\(fsq\)", helps + costs)
+
+
 def test_a_hole_is_shown(tmp_path):
     rows = plant_study(tmp_path)
     lost = rows[4]
@@ -611,6 +652,8 @@ def test_nothing_but_holes(tmp_path):
     _, content = written(tmp_path)
     assert {claim["word"] for claim in content["claims"]} == {OPEN, UNTESTED}
     assert content["matrix"][0]["best"] is None
+    assert "nan" not in " ".join(content["sentences"])
+    assert "no cell without a hole qualifies" in content["sentences"][2]
 
 
 def test_sound_runs_pass_and_clipping_is_mentioned(tmp_path):

@@ -465,13 +465,21 @@ def test_a_bad_checkpoint_is_named_and_not_used(study, spoil, capsys):
     assert not (study / "hacked").exists()
 
 
-@pytest.mark.parametrize(("step", "name"), [("pack", "tokens.h5"), ("collect", "yardsticks.csv")])
-def test_a_file_that_may_not_be_read_ends_with_one_sentence(study, step, name):
+@pytest.mark.parametrize(
+    ("step", "name", "part"),
+    [
+        ("pack", "tokens.h5", "is not readable"),
+        ("collect", f"{FACTS}/metrics_val.csv", "Error: .*Permission denied.*"),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_named(study, step, name, part):
     prefix = () if os.geteuid() else AS_ANYBODY
     if prefix and subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
         pytest.skip("root may read everywhere, and setpriv cannot take that right away")
     (study / name).chmod(0)
     command = [*prefix, sys.executable, "-m", "globals_heads", step, *STEPS[step]]
     ended = subprocess.run(command, cwd=study, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert re.fullmatch(rf"Error: {name} .*Permission denied.*\.\n", ended.stderr, re.DOTALL)
+    assert ended.returncode in (1, 2)  # 2 where the command line names the file
+    assert re.search(part, ended.stderr)
+    assert name in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,7 +1,7 @@
 """Full disks: a sentence, nothing half, nothing finished lost, and the same bytes with room again.
 
-Every step writes to a small file system of its own that is filled to the brim, and gets one page
-more each time it fails.
+Every step writes to a small file system of its own that is filled to the brim, and gets a little
+more room each time it fails.
 """
 
 import json
@@ -81,12 +81,12 @@ def finished(disk):
 
 
 def until_it_fits(disk, *arguments):
-    """Run a step with ever more room; return how often it failed.
+    """Run a step with two pages more each time; return how often it failed.
 
     After each failure all final files are either not there or as they are in the end.
     """
-    seen, failures = [], 0
-    for num_pages in range(200):
+    seen = []
+    for num_pages in range(0, 240, 2):
         leave(disk, num_pages)
         message = step(*arguments)
         (disk / "filler").unlink()
@@ -95,11 +95,10 @@ def until_it_fits(disk, *arguments):
             for before in seen:
                 assert before.items() <= end.items()
             assert not [p for p in disk.rglob(".*") if p.name != ".lock"], "no litter"
-            return failures
+            return len(seen)
         assert re.search("No space left on device|MiB are free", message), message
         assert "make room" in message
         seen.append(finished(disk))
-        failures += 1
     raise AssertionError("it never fits")
 
 
@@ -151,9 +150,8 @@ def test_from_training_to_the_summary(disk, tmp_path):
                 assert step(*command) is None
             else:
                 failures[name] = until_it_fits(disk, *command)
-    assert failures["train"] > 5
-    assert failures["evaluate"] > 1
-    assert failures["collect"] > 0
+    assert failures["train"] > 5, failures
+    assert min(failures.values()) > 0, failures
     made, expected = finished(disk), finished(plenty)
     for name in expected:
         if name.suffix != ".pt" and name.name != "summary.csv":  # archives and times may differ

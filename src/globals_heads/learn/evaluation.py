@@ -75,6 +75,11 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
     """
     torch.set_num_threads(threads)
     trained = load_model(folder.model)
+    if trained.settings != folder.read_settings():
+        raise UserError(
+            f"{folder.model} was trained with other settings ({trained.settings.key.name}) than "
+            f"{folder.settings} holds; delete it and run snakemake again."
+        )
     info = data.info
     if trained.info != info:  # the same shapes, but other units: nothing else would notice
         raise UserError(

@@ -685,6 +685,20 @@ def test_checks_see_what_is_wrong(tmp_path):
     assert list(findings) == ["Is the optimiser free of clipping?"]
 
 
+def test_runs_of_two_kinds_of_settings_are_told_apart(tmp_path):
+    rows = plant_study(tmp_path)
+    rows[0]["epochs"] = 40  # trained before its cfg.yaml was changed
+    cfg = RunFolder(tmp_path / "runs" / rows[1]["run"]).settings
+    values = yaml.safe_load(cfg.read_text())
+    values["model"]["latent_dim"] = 16
+    cfg.write_text(yaml.safe_dump(values))
+    write_summary(tmp_path, rows)
+    found = check(written(tmp_path)[1], "trained alike")
+    assert not found["passed"]
+    assert f"{rows[0]['run']} has 40 epochs, its cfg.yaml says 20" in found["finding"]
+    assert f"the cfg.yaml of {rows[1]['run']} differs from that of" in found["finding"]
+
+
 @pytest.mark.parametrize(("step", "name"), [("compare", "comparison.csv"), ("judge", "verdict.md")])
 def test_the_steps_make_their_files(tmp_path, step, name):
     plant_study(tmp_path)

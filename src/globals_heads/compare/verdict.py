@@ -229,7 +229,7 @@ def _document(verdict: Verdict, evidence: Evidence, settings: CompareSettings) -
             p.claim.text,
             p.guess.name,
             Bold(_answer(j)),
-            p.best.name if p.best else "none qualifies",
+            p.best.name if p.best else "no cell",
             p.rule,
             j.reason,
         ]
@@ -271,7 +271,7 @@ def _result_cells(result: Result) -> list[str]:
     return [
         result.component.name,
         str(result.estimate.num_seeds),
-        f"{result.estimate.mean:.4g}",
+        f"{result.estimate.mean:.4g}" if result.estimate.num_seeds else "",
         _bounds(result.interval),
         _bounds(result.strict_interval),
         describe_region(result),

@@ -277,10 +277,11 @@ CONTROLS = validated(
         ("control_wide", "train", {"learning_rate": 1e-2}),
         ("control_wide", "model", {"latent_dim": 63}),
         ("control_wide", "model", {"hidden_dims": [256]}),
+        ("", "model", {"latent_dim": 64}),
     ],
 )
 def test_other_variants_of_these_names_are_no_controls(variant, block, change):
-    found = {key.name: CONTROLS.run_settings(key) for key in CONTROLS.runs if key.variant}
+    found = {key.name: CONTROLS.run_settings(key) for key in CONTROLS.runs}
     measured = quiet(*controls(1.0, 0.1))
     right = judged(replace(measured, settings=found), "3'")
     assert {name: j.word for name, j in right.items()} == dict.fromkeys(

@@ -414,6 +414,7 @@ BAD = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize(
     ("step", "name", "spoil", "part"), BAD, ids=[f"{s}-{n}-{x.__name__}" for s, n, x, _ in BAD]
 )

@@ -234,8 +234,9 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     from globals_heads.packing import open_packed
 
     folder, started = RunFolder(run), datetime.now(UTC)
-    made_from = sources("evaluate", folder.read_settings(), data)
-    evaluation.evaluate(open_packed(data), folder, threads)
+    settings = folder.read_settings()
+    made_from = sources("evaluate", settings, data)
+    evaluation.evaluate(open_packed(data), folder, threads, settings)
     outputs = (folder.metrics("test"), folder.events("test"))
     write_manifest(folder, "evaluate", made_from, outputs, started, threads)
     # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the

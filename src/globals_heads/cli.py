@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError, only_writer, write_text
+from globals_heads.files import UserError, brief, only_writer, write_text
 from globals_heads.manifest import sources, write_manifest
 from globals_heads.settings import (
     CompareSettings,
@@ -30,7 +30,7 @@ from globals_heads.settings import (
     merged,
 )
 from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
-from globals_heads.validation import M, validated
+from globals_heads.validation import M, load_yaml, validated
 
 WATCH_INTERVAL_S = 2.0
 
@@ -51,6 +51,16 @@ def main() -> None:
         app()
     except UserError as error:
         sys.exit(f"Error: {error}")
+    except OSError as error:  # a file or a disk, whichever of them it was; nothing in the code
+        sys.exit(
+            f"Error: {brief(error)}; see that this file is there, that you may read it and write "
+            "beside it, and that the disk has room, then run the same command again."
+        )
+    except MemoryError as error:
+        sys.exit(
+            f"Error: this needs more memory than there is ({brief(error)}); take fewer events or "
+            "a smaller model, or a larger machine."
+        )
     except Stopped as stop:
         print(stop, flush=True)
         sys.exit(EXIT_CODE)
@@ -70,11 +80,11 @@ def _object_types(text: str) -> dict[int, str]:
 
 def _loaded(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return load_yaml(text)
+    except ValueError as error:
         raise UserError(
-            f"{text!r} on the command line is neither JSON nor YAML; give a mapping such as "
-            "'{\"key\": 1}'."
+            f"{text[:200]!r} on the command line is neither JSON nor YAML ({error}); give a "
+            "mapping such as '{\"key\": 1}'."
         ) from error
 
 
@@ -224,8 +234,9 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     from globals_heads.packing import open_packed
 
     folder, started = RunFolder(run), datetime.now(UTC)
-    made_from = sources("evaluate", folder.read_settings(), data)
-    evaluation.evaluate(open_packed(data), folder, threads)
+    settings = folder.read_settings()
+    made_from = sources("evaluate", settings, data)
+    evaluation.evaluate(open_packed(data), folder, threads, settings)
     outputs = (folder.metrics("test"), folder.events("test"))
     write_manifest(folder, "evaluate", made_from, outputs, started, threads)
     # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
@@ -454,8 +465,8 @@ def verify(
     values: dict[str, Any] = {}
     for path in (Path("config/config.yaml"), *(configfile or ())):
         try:
-            values = merged(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            values = merged(values, load_yaml(path.read_text(encoding="utf-8")) or {})
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path} is no YAML file with settings ({error}); give one in this folder's config."
             ) from error

@@ -7,7 +7,9 @@ nothing of how events are made or used.
 """
 
 import json
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from globals_heads.files import UserError, atomic_path
+from globals_heads.files import UserError, atomic_path, brief
 
 NUM_SLOTS = 18
 NUM_COLUMNS = 92
@@ -26,6 +28,8 @@ LABELS = {1: "tttt", 2: "ttH", 3: "ttW", 4: "ttWW", 5: "ttZ"}
 MEV_THRESHOLD = 5000.0
 # No detector reaches further; what lies beyond is a fill value.
 MAX_ETA = 20.0
+# In GeV or MeV: far beyond any collider, and squares of it still fit into single precision.
+MAX_ENERGY = 1e12
 
 Floats = NDArray[np.floating[Any]]
 
@@ -75,6 +79,33 @@ class Events:
         )
 
 
+@contextmanager
+def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
+    """Yield an HDF5 file in memory, which is written to `path` once the block has succeeded.
+
+    HDF5 on a full disk fails when it closes the file, with an error of its own, and once more when
+    the process ends.
+
+    Parameters
+    ----------
+    path
+        The file to make.
+    options
+        Those of `h5py.File`.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    with h5py.File.in_memory(block_size=2**24, **options) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(image)
+
+
 def write_token_file(
     path: Path,
     splits: Mapping[str, Events],
@@ -94,7 +125,7 @@ def write_token_file(
     attributes
         Provenance; what is neither a string nor a number is stored as JSON.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path) as file:
         for name, events in splits.items():
             file.create_dataset(f"X_{name}", data=events.rows)
             file.create_dataset(f"Y_{name}", data=events.labels)
@@ -128,7 +159,7 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
     try:
         with h5py.File(path, "r") as file:
             _check_object_types(path, file, object_types)
-            by_name = {name.lower(): name for name in file}
+            by_name = _by_lower_name(path, file)
             arrays = {
                 split: (
                     _read(path, file, by_name, f"X_{split}"),
@@ -136,9 +167,11 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
                 )
                 for split in SPLITS
             }
-    except (OSError, RuntimeError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # HDF5 answers a damaged file with errors of all types
         raise UserError(
-            f"{path} cannot be read as HDF5 ({error}); "
+            f"{path} cannot be read as HDF5 ({brief(error)}); "
             "give a complete token file with `--config data=PATH`, or fetch this one again."
         ) from error
     for split, (rows, labels) in arrays.items():
@@ -156,12 +189,25 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
     return {split: Events.from_rows(rows, labels) for split, (rows, labels) in arrays.items()}
 
 
+def _by_lower_name(path: Path, file: h5py.File) -> dict[str, str]:
+    """Return the names in the file by their spelling in lower case."""
+    by_name: dict[str, str] = {}
+    for name in file:
+        other = by_name.setdefault(name.lower(), name)
+        if other != name:
+            raise UserError(
+                f"{path} has both {other} and {name}; each name must be there once, in any case, "
+                "so delete one of them."
+            )
+    return by_name
+
+
 def _read(path: Path, file: h5py.File, by_name: Mapping[str, str], name: str) -> NDArray[Any]:
     """Return one data set as float64, or say what is wrong with it."""
     dataset = file[by_name[name.lower()]] if name.lower() in by_name else None
     if not isinstance(dataset, h5py.Dataset):
         raise UserError(
-            f"{path} has no data set {name} (it has {', '.join(by_name.values()) or 'none'}); "
+            f"{path} has no data set {name} (it has {reprlib.repr(list(by_name.values()))}); "
             "a token file needs X_train, X_val, X_test, Y_train, Y_val and Y_test."
         )
     if dataset.dtype.kind not in "fiu":
@@ -185,15 +231,15 @@ def _check_object_types(path: Path, file: h5py.File, object_types: Mapping[int, 
         return
     try:
         found = {int(code): str(name) for code, name in json.loads(stated).items()}
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(
-            f"The attribute object_types of {path} is {stated!r}; it must be a JSON object such "
-            'as {"1": "jet"}, so correct or delete it.'
+            f"The attribute object_types of {path} is {reprlib.repr(stated)}; it must be a JSON "
+            'object such as {"1": "jet"}, so correct or delete it.'
         ) from error
     if found != dict(object_types):
         raise UserError(
-            f"{path} says that its object types are {found}, but the setting object_types is "
-            f"{dict(object_types)}; make the setting equal to the file."
+            f"{path} says that its object types are {reprlib.repr(found)}, but the setting "
+            f"object_types is {dict(object_types)}; make the setting equal to the file."
         )
 
 
@@ -222,13 +268,29 @@ def _check_rows(path: Path, split: str, rows: Floats, labels: NDArray[Any], num_
             f"slot {slot}; allowed are the integers 0 (empty) to {num_types}, so repair the file "
             "or extend the setting object_types."
         )
+    bad = (np.abs(labels) >= 2**31) | (labels != np.round(labels))  # NaN does not equal itself
+    if bad.any():
+        event = int(np.argmax(bad))
+        raise UserError(
+            f"Y_{split} in {path} has the label {labels[event]:g} in event {event}; "
+            "only integers are allowed, so repair or remove that event."
+        )
     if (rows[:, NUM_SLOTS] < 0).any():
         event = int(np.argmax(rows[:, NUM_SLOTS] < 0))
         raise UserError(
             f"X_{split} in {path} has the MET {rows[event, NUM_SLOTS]:g} in event {event}; "
             "it cannot be negative, so remove or repair that event."
         )
-    eta = rows[:, NUM_SLOTS + 4 :: 4]
+    objects = rows[:, NUM_SLOTS + 2 :].reshape(-1, NUM_SLOTS, 4)
+    largest = np.abs(np.where(types[..., None] > 0, objects[..., :2], 0)).max(axis=(1, 2))
+    largest = np.maximum(largest, rows[:, NUM_SLOTS])
+    if (largest > MAX_ENERGY).any():
+        event = int(np.argmax(largest))
+        raise UserError(
+            f"X_{split} in {path} has the energy or momentum {largest[event]:g} in event {event}; "
+            f"no collider reaches {MAX_ENERGY:g}, so remove or repair that event."
+        )
+    eta = objects[..., 2]
     absurd = (types > 0) & (np.abs(eta) > MAX_ETA)
     if absurd.any():
         event, slot = np.argwhere(absurd)[0]

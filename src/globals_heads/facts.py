@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from globals_heads.files import UserError, atomic_path, write_text
 from globals_heads.geometry import Array
 from globals_heads.settings import RunKey, RunSettings
-from globals_heads.validation import validated
+from globals_heads.validation import load_yaml, validated
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -77,8 +76,8 @@ class RunFolder:
     def read_settings(self) -> RunSettings:
         """Return what cfg.yaml says, or raise `UserError`."""
         try:
-            content = yaml.safe_load(self.settings.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            content = load_yaml(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.settings} is no YAML file that can be read ({error}); "
                 "delete it and run snakemake again."

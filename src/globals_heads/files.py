@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,11 @@ LOCK_PATIENCE_S = 1.0
 
 class UserError(Exception):
     """A problem its reader can solve: one sentence with bad value, allowed values and remedy."""
+
+
+def brief(error: Exception) -> str:
+    """Return what `error` says in one short line; some libraries fill a page."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 150, placeholder=" ...")
 
 
 @contextmanager
@@ -115,9 +121,12 @@ def only_writer(folder: Path) -> Iterator[None]:
                 f"Another process is still training {folder} ({stream.read().strip()}); wait for "
                 "it or end it, then run the same command again."
             ) from error
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        stream.flush()
+        try:
+            stream.truncate(0)
+            # Past the stream's buffer, which closing would try in vain to empty onto a full disk.
+            os.write(stream.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except OSError as error:
+            raise _not_written(path, error) from error
         yield
 
 

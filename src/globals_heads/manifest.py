@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError, write_text
+from globals_heads.files import UserError, brief, write_text
 from globals_heads.provenance import code_digest, digest, file_digest
 from globals_heads.settings import RunSettings
 
@@ -83,9 +83,10 @@ def read_manifest(folder: RunFolder, step: str) -> dict[str, Any]:
         for entries in (made_from, outputs):
             if not all(isinstance(value, str) for pair in entries.items() for value in pair):
                 raise ValueError("digests should be texts")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except Exception as error:  # JSON can hold anything in any place
         raise UserError(
-            f"{path} is no manifest that can be read ({error}); delete it and run snakemake again."
+            f"{path} is no manifest that can be read ({brief(error)}); "
+            "delete it and run snakemake again."
         ) from error
     return content
 

@@ -16,8 +16,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from globals_heads.events import SPLITS, Events
-from globals_heads.files import UserError, atomic_path, require_disk_space
+from globals_heads.events import SPLITS, Events, new_hdf5
+from globals_heads.files import UserError, brief, require_disk_space
 from globals_heads.geometry import Array, wrap_angle
 from globals_heads.settings import PackSettings
 
@@ -220,10 +220,7 @@ def pack(
         pack=settings,
     )
     # Without alignment numpy could not map the data sets as arrays that torch accepts.
-    with (
-        atomic_path(output) as temporary,
-        h5py.File(temporary, "w", alignment_threshold=1, alignment_interval=64) as file,
-    ):
+    with new_hdf5(output, alignment_threshold=1, alignment_interval=64) as file:
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["info"] = json.dumps(info.as_dict())
         for name, events in splits.items():
@@ -256,9 +253,13 @@ def open_packed(path: Path) -> PackedData:
                 name: PackedSplit(**{key: _map(path, file[name][key]) for key in _ARRAYS})
                 for name in SPLITS
             }
-    except (OSError, KeyError, ValueError) as error:
+        for name, split in splits.items():
+            _check(name, split, info)
+    except UserError:
+        raise
+    except Exception as error:  # HDF5 answers a damaged file with errors of all types
         raise UserError(
-            f"{path} is no packed file that can be read ({error}); "
+            f"{path} is no packed file that can be read ({brief(error)}); "
             "delete it and run snakemake again."
         ) from error
     return PackedData(info=info, **splits)
@@ -272,6 +273,23 @@ def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
     if offset is None:  # an empty data set has no place in the file
         return np.empty(dataset.shape, dataset.dtype)
     return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+
+
+def _check(name: str, split: PackedSplit, info: DataInfo) -> None:
+    """Raise `ValueError` if a split is not what `pack` writes."""
+    num_objects = int(split.offsets[-1])
+    if (
+        split.features.shape != (num_objects, len(info.features.names))
+        or split.types.shape != (num_objects,)
+        or split.globals.shape != (split.num_events, len(info.globals.names))
+        or split.offsets[0] != 0
+        or (np.diff(split.offsets) < 0).any()
+    ):
+        raise ValueError(f"the shapes of {name} contradict each other")
+    if split.types.min() < 1 or split.types.max() > len(info.object_types):
+        raise ValueError(f"{name} has types beyond {len(info.object_types)}")
+    if not np.isfinite(split.features).all() or not np.isfinite(split.globals).all():
+        raise ValueError(f"{name} has numbers that are not finite")
 
 
 def _features(objects: Array, settings: PackSettings, source: str) -> Array:

@@ -20,11 +20,16 @@ from globals_heads.validation import (
     NotNegative,
     Positive,
     SeedCount,
+    Size,
     validated,
 )
 
 LatentSpace = Literal["none", "linear", "vq", "fsq", "residual_vq"]
 Process = Literal["tttt", "ttH", "ttW", "ttZ"]
+# A code is stored in one byte, and 0 is an empty slot.
+MAX_TYPES = 255
+# Each is a job that Snakemake keeps in memory.
+MAX_SHARDS = 100_000
 # A folder above those of the latent spaces.
 VariantName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
@@ -69,20 +74,20 @@ class PackSettings(_Block):
 class ModelSettings(_Block):
     """The autoencoder, identical in every cell of the grid."""
 
-    latent_dim: Count = 32
+    latent_dim: Size = 32
     """Size of the latent vector of one token."""
-    hidden_dims: list[Count] = [128, 128]
+    hidden_dims: Annotated[list[Size], Field(max_length=64)] = [128, 128]
     """Hidden layers of the encoder; the decoder mirrors them."""
-    type_embedding_dim: Count = 8
+    type_embedding_dim: Size = 8
     """Size of the object-type embedding that the encoder sees."""
-    globals_hidden_dim: Count = 32
+    globals_hidden_dim: Size = 32
     """Hidden layer of the globals head."""
 
 
 class VqSettings(_Block):
     """Vector quantisation with a codebook learned by moving averages (EMA)."""
 
-    codebook_size: Annotated[int, Field(ge=2, strict=True), AS_INTEGER] = 512
+    codebook_size: Annotated[int, Field(ge=2, le=2**16, strict=True), AS_INTEGER] = 512
     """Number of codes."""
     ema_decay: Fraction = 0.99
     """Decay of the moving averages that update the codes."""
@@ -95,7 +100,7 @@ class VqSettings(_Block):
 class ResidualVqSettings(VqSettings):
     """Several vector quantisers in a row, each coding what the one before it left over."""
 
-    num_quantizers: Count = 2
+    num_quantizers: Annotated[int, Field(ge=1, le=64, strict=True), AS_INTEGER] = 2
     """Number of quantisers."""
 
 
@@ -298,6 +303,8 @@ class ObjectTypesSettings(_Block):
     def _codes_from_one(cls, value: dict[int, str]) -> dict[int, str]:
         if sorted(value) != list(range(1, len(value) + 1)) or len(set(value.values())) < len(value):
             raise ValueError("Input should map the codes 1, 2, 3, ... to different names")
+        if len(value) > MAX_TYPES:
+            raise ValueError(f"Input should have at most {MAX_TYPES} codes")
         return dict(sorted(value.items()))
 
 
@@ -333,7 +340,12 @@ class Settings(Grid, ObjectTypesSettings):
     @classmethod
     def _null_as_text(cls, value: str | None) -> str | None:
         # `--config data=null` hands over a text, and no shell expands the ~ in `data=~/x.h5`.
-        return None if value in (None, "null") else str(Path(value).expanduser())
+        if value in (None, "null"):
+            return None
+        try:
+            return str(Path(value).expanduser())
+        except RuntimeError:  # a ~ that is nobody's home is a name like any other
+            return value
 
     @model_validator(mode="after")
     def _detector_types_known(self) -> "Settings":
@@ -341,6 +353,16 @@ class Settings(Grid, ObjectTypesSettings):
         if self.data is None and not made <= set(self.object_types.values()):
             raise ValueError(
                 f"object_types should name all of {sorted(made)} when events are made (data: null)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _few_shards(self) -> "Settings":
+        num_shards = -(-self.num_events // self.simulate.shard_size)
+        if self.data is None and num_shards > MAX_SHARDS:
+            raise ValueError(
+                f"simulate.shard_size should be larger: {self.num_events} events would come in "
+                f"{num_shards} shards, and at most {MAX_SHARDS} are allowed"
             )
         return self
 
@@ -388,7 +410,7 @@ class RunKey(_Block):
 
     latent_space: LatentSpace
     globals_beta: NotNegative
-    seed: Annotated[int, Field(ge=0, strict=True), AS_INTEGER]
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True), AS_INTEGER]
     variant: VariantName | Literal[""] = ""
 
     @property

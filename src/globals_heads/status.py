@@ -30,6 +30,7 @@ EPOCH_LINE = re.compile(
     r"^\[(\d+)/(\d+)\] val_loss=(\S+) .*?(\d+) events/s, (\S+) s/epoch$", re.MULTILINE
 )
 NUM_EPOCHS = re.compile(r"^epochs: (\d+)$", re.MULTILINE)
+RUN_NAME = re.compile(r"/beta_[0-9.]+(e[+-]?[0-9]+)?/seed_[0-9]+$")
 TAIL_BYTES = 8192  # holds many lines of a log, or the end of a traceback
 
 
@@ -79,11 +80,12 @@ def read_status(runs: Path) -> list[RunStatus]:
     """
     # A variant is one more folder.
     patterns = ("*/beta_*/seed_*/cfg.yaml", "*/*/beta_*/seed_*/cfg.yaml")
-    names = [
+    found = (
         path.parent.relative_to(runs).as_posix()
         for pattern in patterns
         for path in runs.glob(pattern)
-    ]
+    )
+    names = [name for name in found if RUN_NAME.search(name)]
     if not names:
         raise UserError(
             f"{runs} holds no run; start with `snakemake --profile local`, or give the folder of "
@@ -103,7 +105,7 @@ def _run_status(runs: Path, name: str) -> RunStatus:
     folder = RunFolder(runs / name)
     log = runs.parent / "logs" / "train" / f"{name}.log"
     tail = _tail(log) or _tail(folder.path / "run.log")
-    wanted = NUM_EPOCHS.search(folder.settings.read_text(encoding="utf-8"))
+    wanted = NUM_EPOCHS.search(_tail(folder.settings))
     status = RunStatus(name, "waiting", 0, int(wanted[1]) if wanted else 0)
     left = None
     for epoch, epochs, val_loss, throughput, epoch_time_s in EPOCH_LINE.findall(tail):
@@ -142,7 +144,7 @@ def _tail(path: Path) -> str:
         with path.open("rb") as stream:
             stream.seek(max(stream.seek(0, 2) - TAIL_BYTES, 0))
             return stream.read().decode(errors="replace")
-    except FileNotFoundError:
+    except OSError:  # not there, or nothing that this user may read
         return ""
 
 

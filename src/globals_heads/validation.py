@@ -3,11 +3,13 @@
 import difflib
 import math
 import re
+import reprlib
 from typing import Annotated, Any, TypeVar, get_args
 
+import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from globals_heads.files import UserError
+from globals_heads.files import UserError, brief
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -28,17 +30,31 @@ def _real_number(value: Any) -> Any:
 
 def _integer(value: Any) -> Any:
     """Accept what `--config` hands over for an integer inside a mapping: its text."""
-    return int(value) if isinstance(value, str) and value.strip("-").isdecimal() else value
+    return int(value) if isinstance(value, str) and re.fullmatch("-?[0-9]{1,18}", value) else value
 
+
+# Long enough for a path, short enough for a sentence.
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = 200
 
 # The limits of a number stand before these in Annotated, so that the JSON schema knows them, too.
 AS_INTEGER = BeforeValidator(_integer)
 AS_REAL = BeforeValidator(_real_number)
-Count = Annotated[int, Field(ge=1, strict=True), AS_INTEGER]
+Count = Annotated[int, Field(ge=1, le=10**9, strict=True), AS_INTEGER]
+# The weights between two layers of the largest size take a GiB.
+Size = Annotated[int, Field(ge=1, le=2**14, strict=True), AS_INTEGER]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AS_REAL]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AS_REAL]
 Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), AS_REAL]
 SeedCount = Annotated[int, Field(ge=1, le=1000, strict=True), AS_INTEGER]
+
+
+def load_yaml(text: str) -> Any:
+    """Return what YAML or JSON says, or raise `ValueError`."""
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # dates that do not exist, deep nesting: each has a type of its own
+        raise ValueError(brief(error)) from error
 
 
 def validated(model: type[M], values: Any, source: str) -> M:
@@ -62,7 +78,7 @@ def validated(model: type[M], values: Any, source: str) -> M:
         return model.model_validate(values)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-    location = [str(part) for part in problem["loc"] if part != "[key]"]
+    location = [_in_one_line(part) for part in problem["loc"] if part != "[key]"]
     if problem["type"] == "extra_forbidden":
         known = _settings_in(model, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
@@ -79,7 +95,19 @@ def validated(model: type[M], values: Any, source: str) -> M:
             f"The setting {must.removeprefix('Value error, ')}; correct it in {source}."
         )
     what = f"The setting {'.'.join(location)}" if location else "The configuration"
-    raise UserError(f"{what} is {problem['input']!r}, but {must}; correct it in {source}.")
+    raise UserError(f"{what} is {_value(problem['input'])}, but {must}; correct it in {source}.")
+
+
+def _value(value: Any) -> str:
+    try:
+        return _shown.repr(value)
+    except ValueError:  # Python does not spell out integers of thousands of digits
+        return f"a number of {value.bit_length()} bits"
+
+
+def _in_one_line(key: object) -> str:
+    text = str(key)
+    return text if text.isprintable() and len(text) < _shown.maxstring else _shown.repr(text)
 
 
 def _settings_in(model: type[BaseModel], location: list[str]) -> list[str]:

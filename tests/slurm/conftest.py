@@ -130,12 +130,17 @@ class Submitted:
             *self.arguments, *POLLING, profile="profiles/slurm", stdout=self.log
         )
 
-    def wait(self, returncode=0, timeout=600):
-        """Wait for its end and return what it printed; meanwhile nobody trains a run twice."""
+    def wait(self, returncode=0, timeout=600, watch=None):
+        """Wait for its end and return what it printed; meanwhile nobody trains a run twice.
+
+        `watch` is called again and again.
+        """
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:
             assert time.monotonic() < deadline, self.terminal()
             self.trainings()
+            if watch:
+                watch()
             time.sleep(0.2)
         assert self.process.returncode == returncode, self.terminal()
         return self.terminal()

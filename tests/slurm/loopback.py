@@ -123,7 +123,7 @@ def start(state: Path) -> None:
     )
     for name, port in zip(NODES, ports, strict=True):
         text += f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1"
-        text += f" Port={port} CPUs=4 RealMemory=64000"
+        text += f" Port={port} CPUs=8 RealMemory=64000"
         text += f" Gres=gpu:{NUM_GPUS}\n" if name in PARTITIONS["gpu"] else "\n"
     for name, nodes in PARTITIONS.items():
         default = "YES" if name == next(iter(PARTITIONS)) else "NO"

@@ -1,7 +1,5 @@
 """The whole grid on a real cluster, with the real profile."""
 
-import time
-
 import pytest
 
 pytestmark = pytest.mark.slurm
@@ -13,13 +11,13 @@ def test_grid(submit_new):
     # Smaller groups than the profile's, so that there are more of them than GPUs.
     groups = ["--group-components", "train=3", "measure=18", "compare=100"]
     submitted = submit_new(*groups, **axes)
-    most = 0
-    while submitted.process.poll() is None:
-        running = submitted.jobs("RUNNING")
-        most = max(most, sum(job["partition"] == "gpu" for job in running))
-        time.sleep(0.5)
-    submitted.wait()
-    assert most == 2
+    with_gpu = []
+
+    def watch():
+        with_gpu.append(sum(job["partition"] == "gpu" for job in submitted.jobs("RUNNING")))
+
+    submitted.wait(watch=watch)
+    assert max(with_gpu) == 2
     jobs = submitted.jobs()
     assert {job["state"] for job in jobs} == {"COMPLETED"}
     trainings = [job for job in jobs if job["partition"] == "gpu"]

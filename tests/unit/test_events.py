@@ -1,8 +1,15 @@
 """Token files: the layout, what is accepted, and what is refused with which sentence."""
 
+import functools
+import io
+import tempfile
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from samples import OBJECT_TYPES, random_events
 
@@ -206,3 +213,73 @@ def test_a_failed_write_leaves_the_old_file(path):
         write_token_file(path, {"train": random_events(5)}, OBJECT_TYPES, {"bad": {1, 2}})
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@functools.cache
+def good():
+    """Return the bytes of a small good token file; as a fixture, failures would print them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokens.h5"
+        events = {name: random_events(3, seed) for name, seed in SPLITS.items()}
+        write_token_file(path, events, OBJECT_TYPES, {"seed": 3})
+        return path.read_bytes()
+
+
+def read_or_refuse(content):
+    """Read a file that may be damaged: events as the layout says, or a sentence."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokens.h5"
+        path.write_bytes(content)
+        try:
+            splits = read_token_file(path, OBJECT_TYPES)
+        except UserError as error:
+            assert str(path) in str(error)
+            assert len(str(error)) < 2000
+            return
+    assert splits.keys() == SPLITS.keys()
+    for events in splits.values():
+        assert len(events) == len(events.labels) > 0
+        assert np.isfinite(events.rows).all()
+        assert events.types.max() <= len(OBJECT_TYPES)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_damage_is_refused_or_harmless(data):
+    """Changed bytes, most of them where the structure is, and a file that ends early."""
+    content, size = bytearray(good()), len(good())
+    places = st.one_of(st.integers(0, 4095), st.integers(0, size - 1))
+    changes = st.lists(st.tuples(places, st.integers(0, 255)), max_size=8)
+    for place, value in data.draw(changes):
+        content[place] = value
+    keep = data.draw(st.one_of(st.just(size), st.integers(0, size)))
+    read_or_refuse(bytes(content[:keep]))
+
+
+ARRAYS = st.builds(
+    lambda shape, dtype, fill: np.full(shape, fill).astype(dtype),
+    st.one_of(
+        st.sampled_from([(3, 92), (3,), (0, 92), (92,), (3, 92, 1), ()]),
+        st.lists(st.integers(0, 4), max_size=3).map(tuple),
+    ),
+    st.sampled_from(["f2", "f4", "f8", "i1", "i8", "u8", "?", "c8", "S3"]),
+    st.sampled_from([0, 1, 7, 8, 99, -1]),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    arrays=st.dictionaries(st.sampled_from([f"{a}_{s}" for a in "XYx" for s in SPLITS]), ARRAYS),
+    stated=st.one_of(st.none(), st.text(), st.integers(-9, 9), ARRAYS.map(np.ravel)),
+)
+def test_any_content_is_refused_or_as_the_layout_says(arrays, stated):
+    """Other types and shapes, names twice, and anything as the attribute."""
+    buffer = io.BytesIO(good())
+    with h5py.File(buffer, "r+") as file:
+        for name, values in arrays.items():
+            if name in file:
+                del file[name]
+            file[name] = values
+        if stated is not None and "\0" not in str(stated):
+            file.attrs["object_types"] = stated
+    read_or_refuse(buffer.getvalue())

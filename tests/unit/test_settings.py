@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from globals_heads.files import UserError
@@ -180,3 +180,44 @@ def test_a_bad_change_of_a_variant_is_refused_with_its_place(changes, parts):
     assert message.endswith(f"correct it in variants: wide: {block}: of the config.")
     for part in parts:
         assert part in message
+
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=10**300),
+    st.floats(),
+    st.text(max_size=5),
+    st.dates(),
+    st.binary(max_size=3),
+    st.sampled_from(["none", "vq", "auto", "1e-3", "--5", "~nobody/x.h5", "tttt"]),
+)
+KEYS = st.one_of(
+    st.sampled_from(sorted(set(Settings.model_fields) | {"vq", "levels", "hidden_dims", "seed"})),
+    st.text(max_size=5),
+    st.integers(),
+    st.none(),
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)) | KEYS, VALUES, max_size=3))
+def test_any_config_is_accepted_or_refused_with_one_sentence(values):
+    try:
+        validated(Settings, values, "config/config.yaml")
+    except UserError as error:
+        assert len(str(error)) < 2000
+        assert "\n" not in str(error)
+
+
+def test_numbers_and_names_without_end_make_no_page():
+    for values in ({"epochs": 16**9999}, {"e" * 10**6: 1}, {"data": ["x" * 10**6] * 10**4}):
+        with pytest.raises(UserError) as error:
+            validated(Settings, values, "config/config.yaml")
+        assert len(str(error.value)) < 1500

@@ -277,10 +277,11 @@ CONTROLS = validated(
         ("control_wide", "train", {"learning_rate": 1e-2}),
         ("control_wide", "model", {"latent_dim": 63}),
         ("control_wide", "model", {"hidden_dims": [256]}),
+        ("", "model", {"latent_dim": 64}),
     ],
 )
 def test_other_variants_of_these_names_are_no_controls(variant, block, change):
-    found = {key.name: CONTROLS.run_settings(key) for key in CONTROLS.runs if key.variant}
+    found = {key.name: CONTROLS.run_settings(key) for key in CONTROLS.runs}
     measured = quiet(*controls(1.0, 0.1))
     right = judged(replace(measured, settings=found), "3'")
     assert {name: j.word for name, j in right.items()} == dict.fromkeys(
@@ -507,7 +508,7 @@ def test_the_verdict_opens_with_three_sentences(tmp_path):
     helps, costs, space = content["sentences"]
     assert helps.startswith("The globals head helps: yes for none, linear and vq;")
     assert "from 0.6" in helps
-    assert costs.startswith("The tokens pay for it: yes for none, linear and vq;")
+    assert costs.startswith("A trade-off, tokens for globals: yes for none, linear and vq;")
     assert costs.endswith(
         "because the latent space is too small: not tested for none, linear and vq."
     )
@@ -587,6 +588,47 @@ def test_one_seed_is_said_to_be_chance(tmp_path):
     assert content["matrix"][0]["best"] == "none/beta_0"
 
 
+def sentences(folder, rows):
+    write_summary(folder, rows)
+    return written(folder)[1]["sentences"]
+
+
+def test_without_a_head_that_is_off_only_more_of_it_is_judged(tmp_path):
+    rows = [row for row in plant_study(tmp_path) if row["globals_beta"] != "0"]
+    helps, costs, _ = sentences(tmp_path, rows)
+    assert helps.startswith("More weight of the globals head helps: ")
+    assert costs.startswith("A trade-off, tokens for globals: ")
+    text, _ = written(tmp_path)
+    assert "more weight of the head works" in text
+    assert "the head works" not in text.replace("more weight of the head works", "")
+
+
+def test_one_latent_space_is_no_choice(tmp_path):
+    rows = [row for row in plant_study(tmp_path) if row["latent_space"] == "vq"]
+    space = sentences(tmp_path, rows)[2]
+    assert space == (
+        "Which latent space: the grid has vq alone; for tokens and globals together no cell"
+        " qualifies, and the guess linear/beta_1 is not tested."
+    )
+
+
+def test_nothing_is_said_of_a_discrete_space_beside_vq(tmp_path):
+    rows = plant_study(tmp_path)
+    third = {"latent_space": "fsq", "status": "missing", "rec_tokens": math.nan}
+    third |= {"probe_rec_globals": math.nan}
+    rows += [
+        row | third | {"run": row["run"].replace("vq", "fsq")}
+        for row in rows
+        if row["latent_space"] == "vq"
+    ]
+    helps, costs, space = sentences(tmp_path, rows)
+    assert "as vq is worse on both counts (nothing is said of fsq)" in space
+    assert "not resolved for fsq" in helps
+    assert "(vq)" in helps
+    assert "(vq)" in costs
+    assert not re.search(r"\bnan\b|\(fsq\)", helps + costs)
+
+
 def test_a_hole_is_shown(tmp_path):
     rows = plant_study(tmp_path)
     lost = rows[4]
@@ -608,9 +650,12 @@ def test_nothing_but_holes(tmp_path):
         ("rec_tokens", "probe_rec_globals", "throughput", "best_epoch"), math.nan
     )
     write_summary(tmp_path, [row | nothing for row in rows])
-    _, content = written(tmp_path)
+    text, content = written(tmp_path)
     assert {claim["word"] for claim in content["claims"]} == {OPEN, UNTESTED}
     assert content["matrix"][0]["best"] is None
+    assert not re.search(r"\bnan\b", text)
+    assert "none qualifies" not in text  # none is a latent space
+    assert "no cell without a hole qualifies" in content["sentences"][2]
 
 
 def test_sound_runs_pass_and_clipping_is_mentioned(tmp_path):
@@ -640,6 +685,20 @@ def test_checks_see_what_is_wrong(tmp_path):
     )
     assert "none/beta_0/seed_0" in findings.pop("Did training converge?")
     assert list(findings) == ["Is the optimiser free of clipping?"]
+
+
+def test_runs_of_two_kinds_of_settings_are_told_apart(tmp_path):
+    rows = plant_study(tmp_path)
+    rows[0]["epochs"] = 40  # trained before its cfg.yaml was changed
+    cfg = RunFolder(tmp_path / "runs" / rows[1]["run"]).settings
+    values = yaml.safe_load(cfg.read_text())
+    values["model"]["latent_dim"] = 16
+    cfg.write_text(yaml.safe_dump(values))
+    write_summary(tmp_path, rows)
+    found = check(written(tmp_path)[1], "trained alike")
+    assert not found["passed"]
+    assert f"{rows[0]['run']} has 40 epochs, its cfg.yaml says 20" in found["finding"]
+    assert f"the cfg.yaml of {rows[1]['run']} differs from that of" in found["finding"]
 
 
 @pytest.mark.parametrize(("step", "name"), [("compare", "comparison.csv"), ("judge", "verdict.md")])

@@ -1,5 +1,6 @@
 """The user's data: bad files end with a sentence and harm nothing; odd paths work."""
 
+import os
 import shutil
 
 import h5py
@@ -70,7 +71,7 @@ def test_bad_data(study, make_bad):
 
 def test_odd_path(empty_study):
     """A path with characters that mean something to a shell is a path."""
-    name = "my 'own' \"$HOME\" $(data);ü*?/a b.h5"
+    name = "-my 'own' \"$HOME\" $(data) `data`;ü*?/a b.h5"
     (empty_study / name).parent.mkdir()
     (empty_study / "tokens.h5").rename(empty_study / name)
     empty_study.run("--until", "pack", overlay={"data": name})
@@ -85,3 +86,14 @@ def test_path_with_braces(empty_study):
         errors = [line for line in process.stdout.splitlines() if line.startswith("Error: ")]
         assert len(errors) == 1, process.stdout
         assert "{x}.h5" in errors[0]
+
+
+@pytest.mark.parametrize("name", ["a\nb.h5", "a\x1b[2Jb.h5", os.fsdecode(b"a\xff.h5"), "a" * 300])
+def test_path_that_no_log_could_hold(empty_study, name):
+    """Line breaks, control characters, bytes that are no text, and too many end with a sentence."""
+    if len(name) < 255:
+        shutil.copy(empty_study / "tokens.h5", empty_study / name)
+    output = empty_study.fail("-n", overlay=f'data: "{ascii(name)[1:-1]}"')
+    (error,) = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert "The setting data is" in error
+    assert not (empty_study / "results").exists()

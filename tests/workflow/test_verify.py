@@ -120,7 +120,7 @@ def test_other_data_are_named(study):
     assert f"{RUN}: train: made from other packed data than now" in lines
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"made_from": {}, "outputs": 3}', "{"])
+@pytest.mark.parametrize("content", ["", "[]", '{"made_from": {}, "outputs": 3}', "{", "[" * 9999])
 def test_a_damaged_manifest_is_named(study, content):
     """It ends neither the command nor the check of the other runs."""
     (study / FACTS / "manifest_train.json").write_text(content)

@@ -62,9 +62,18 @@ def load_study(values):
 def require_data(path):
     """Raise UserError unless `path` is a file that can be read; its content is for the job."""
     remedy = "give the path of an HDF5 token file, or null to make events"
-    if not path.exists():
+    # Of other names Snakemake makes no command, or none that its own log could hold.
+    if not str(path).isprintable():
         raise UserError(
-            f"The setting data is {str(path)!r}, which does not exist; {remedy}."
+            f"The setting data is {str(path)!r}, whose name has line breaks, control characters or "
+            "bytes that are no UTF-8; rename the file or link to it under another name."
+        )
+    try:
+        path.stat()
+    except OSError as error:
+        raise UserError(
+            f"The setting data is {str(path)!r}, which does not exist or cannot be looked at "
+            f"({error.strerror}); {remedy}."
         )
     if not path.is_file():
         raise UserError(

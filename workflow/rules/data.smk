@@ -58,8 +58,9 @@ rule pack:
         object_types=OBJECT_TYPES,
         code=provenance.code_digest("packing"),
     shell:
-        "python -m globals_heads pack {input:q} {output} --settings {params.settings:q}"
-        " --object-types {params.object_types:q} > {log} 2>&1"
+        # --: a name may begin with a dash.
+        "python -m globals_heads pack --settings {params.settings:q}"
+        " --object-types {params.object_types:q} -- {input:q} {output} > {log} 2>&1"
 
 
 rule yardsticks:

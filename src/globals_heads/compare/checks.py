@@ -22,6 +22,7 @@ def sanity_checks(evidence: Evidence) -> list[Check]:
     return [
         _no_holes(evidence),
         _betas_differ(evidence),
+        _trained_alike(evidence),
         _no_twins(evidence),
         _data_as_expected(evidence),
         _numbers_agree(evidence),
@@ -64,6 +65,29 @@ def _betas_differ(evidence: Evidence) -> Check:
         "Does globals_beta really differ between the runs?",
         not wrong,
         _listed(wrong) if wrong else finding,
+    )
+
+
+def _trained_alike(evidence: Evidence) -> Check:
+    """Compare what runs were told and did: an interrupted change of settings leaves both kinds."""
+    epochs = dict(zip(evidence.table["run"], evidence.table["epochs"], strict=True))
+    first: dict[tuple[str, ...], tuple[object, str]] = {}
+    wrong = []
+    for run, cfg in evidence.settings.items():
+        if run in evidence.errors and epochs[run] != cfg.epochs:
+            wrong.append(f"{run} has {epochs[run]:.0f} epochs, its cfg.yaml says {cfg.epochs}")
+        # Each latent space has bottleneck settings of its own.
+        for group, told in (
+            ((cfg.variant,), (cfg.epochs, cfg.model, cfg.train)),
+            ((cfg.variant, cfg.latent_space), cfg.bottleneck),
+        ):
+            expected, other = first.setdefault(group, (told, run))
+            if told != expected:
+                wrong.append(f"the cfg.yaml of {run} differs from that of {other}")
+    return Check(
+        "Were all runs of the grid, and of each variant, trained alike?",
+        not wrong,
+        _listed(wrong) if wrong else "they differ in the axes of the grid only",
     )
 
 

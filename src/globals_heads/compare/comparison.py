@@ -71,9 +71,10 @@ def comparison(evidence: Evidence, settings: CompareSettings) -> pd.DataFrame:
 
 def read_cells(path: Path, metric: str) -> pd.DataFrame:
     """Return n, mean, low and high of `metric` in the plain grid, by latent space and weight."""
-    table = read_facts(path)
+    numbers = ["n", "mean", "low", "high"]
+    table = read_facts(path, columns=[*Cell._fields, "metric", *numbers])
     table = table[(table["metric"] == metric) & (table["variant"] == "")]
-    return table.set_index(["latent_space", "globals_beta"])[["n", "mean", "low", "high"]]
+    return table.set_index(["latent_space", "globals_beta"])[numbers]
 
 
 def _row(evidence: Evidence, metric: str, cell: Cell, reference: Cell) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from globals_heads.compare.evidence import num_codes
 from globals_heads.compare.style import COLORS, HOLE_COLOR, hatch, legend, log_ticks, save, wrapped
-from globals_heads.compare.summary import read_facts, read_plain, read_runs
+from globals_heads.compare.summary import read_epochs, read_plain, read_runs
 from globals_heads.facts import RunFolder
 from globals_heads.settings import DISCRETE, Grid, PlotSettings, RunKey, format_beta
 
@@ -40,7 +40,7 @@ def plot_learning_curves(
     settings
         How it looks.
     """
-    table = read_plain(summary)
+    table = read_plain(summary, grid)
     rows, columns = grid.globals_beta, grid.latent_space
     figure, axes = plt.subplots(
         2 * len(rows),
@@ -146,7 +146,7 @@ def plot_codebook(
 
     Parameters are those of `plot_learning_curves`.
     """
-    table = read_plain(summary)
+    table = read_plain(summary, grid)
     spaces = [space for space in grid.latent_space if space in DISCRETE]
     part = grid.model_copy(update={"latent_space": spaces})
     table = table[table["latent_space"].isin(spaces)]
@@ -196,7 +196,7 @@ def plot_codebook(
 
 def plot_run(folder: RunFolder, key: RunKey, output: Path, settings: PlotSettings) -> None:
     """Draw one run's curves: loss components, clipping, and the codebook's use if it has one."""
-    tables = {split: read_facts(folder.metrics(split), key) for split in SPLITS}
+    tables = {split: read_epochs(folder.metrics(split), key) for split in SPLITS}
     train, val = tables["train"], tables["val"]
     codebook = val["perplexity"].notna().any()
     figure, panels = plt.subplots(1, 3 if codebook else 2, figsize=(11 if codebook else 7.5, 3.2))

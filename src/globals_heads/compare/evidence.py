@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from globals_heads.compare.statistics import (
 )
 from globals_heads.compare.summary import read_summary
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError
+from globals_heads.files import UserError, brief
 from globals_heads.geometry import Array
 from globals_heads.settings import RunSettings
 
@@ -34,6 +33,18 @@ EVENT_MEANS = {
     "probe_rec_globals": "probe_error",
     "survived_rec_globals": "survived_error",
 }
+
+
+# Columns of the summary that everything rests on.
+NEEDED = (
+    "epochs",
+    "best_epoch",
+    "rec_tokens",
+    "probe_rec_globals",
+    "linear_fit_rec_globals",
+    "perplexity",
+    "throughput",
+)
 
 
 class Cell(NamedTuple):
@@ -147,7 +158,7 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
     UserError
         If a file is damaged, or runs were measured on different test events.
     """
-    table = read_summary(summary)
+    table = read_summary(summary, NEEDED)
     yardstick = _read_arrays(linear_fit, ["linear_fit_error"])["linear_fit_error"]
     finished = table.loc[table["status"] == "ok", "run"]
     trained = table.loc[table["status"] != "missing", "run"]
@@ -254,10 +265,12 @@ def _read_arrays(path: Path, names: list[str]) -> dict[str, Array]:
         shapes = {array.shape for array in arrays.values()}
         if len(shapes) > 1 or len(next(iter(shapes))) != 1:
             raise ValueError(f"shapes {sorted(shapes)}")
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        if any(np.isnan(array).any() or not array.size for array in arrays.values()):
+            raise ValueError("NaN, or no event at all")
+    except Exception as error:  # numpy, zipfile and zlib each have errors of their own
         raise UserError(
-            f"{path} does not hold one number per test event of {', '.join(names)} ({error}); "
-            "delete it and run snakemake again."
+            f"{path} does not hold one number per test event of {', '.join(names)} "
+            f"({brief(error)}); delete it and run snakemake again."
         ) from error
     return arrays
 

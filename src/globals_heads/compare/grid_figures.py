@@ -81,7 +81,7 @@ def plot_heatmap(
             f"There is no heat map of {metric!r}; choose one of {', '.join(HEATMAPS)} for --metric."
         )
     title, compare = HEATMAPS[metric]
-    table, cells = read_plain(summary), read_cells(comparison, metric)
+    table, cells = read_plain(summary, grid), read_cells(comparison, metric)
     rows, columns = [format_beta(b) for b in grid.globals_beta], list(grid.latent_space)
     places = pd.MultiIndex.from_product([columns, rows])
     values = cells["mean"].reindex(places).to_numpy().reshape(len(columns), len(rows)).T
@@ -165,7 +165,7 @@ def plot_tradeoff(
 
     Parameters are those of `plot_heatmap`.
     """
-    table = read_plain(summary)
+    table = read_plain(summary, grid)
     # The mean of ln T has an interval that a logarithmic axis can show.
     log_tokens = read_cells(comparison, "ln_rec_tokens")
     tokens = log_tokens[["mean", "low", "high"]].apply(np.exp)

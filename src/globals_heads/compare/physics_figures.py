@@ -72,7 +72,7 @@ def plot_chain(
     settings
         How it looks.
     """
-    table = read_plain(summary)
+    table = read_plain(summary, grid)
     first = table.iloc[0]
     # One scale of the training split turns normalised errors into GeV.
     scale = first["linear_fit_met_component_rms_gev"] / np.sqrt(first["linear_fit_rec_globals"])
@@ -133,7 +133,7 @@ def plot_met(
     settings
         How it looks.
     """
-    table = read_plain(summary)
+    table = read_plain(summary, grid)
     facts = read_runs(grid, table, runs, "test")
     probe = facts[facts["group"].str.startswith("probe")]
     cells = seed_means(probe[probe["metric"].isin([*BINNED, DPHI])])
@@ -224,7 +224,7 @@ def plot_residuals(
     settings
         How it looks.
     """
-    table = read_plain(summary)
+    table = read_plain(summary, grid)
     facts = read_runs(grid, table, runs, "test")
     facts = facts[facts["metric"] == "token_sigma68"]
     cells = seed_means(facts[facts["group"].str.startswith(tuple(RESIDUALS))])

@@ -1,5 +1,6 @@
 """The summary: one row per run, gathered from facts alone."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,14 @@ import numpy as np
 import pandas as pd
 
 from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
-from globals_heads.files import UserError, write_text
+from globals_heads.files import UserError, brief, write_text
 from globals_heads.settings import Grid, RunKey
 
-TEXT_COLUMNS = ("run", "latent_space", "globals_beta", "variant")
+KEY_COLUMNS = ("run", "latent_space", "globals_beta", "seed", "variant")
+# All other columns hold numbers.
+TEXT_COLUMNS = {"run", "latent_space", "globals_beta", "variant"}
+TEXT_COLUMNS |= {"split", "metric", "group", "unit", "status"}
+STATUSES = {"ok", "diverged", "missing"}
 
 # Column of the summary: (metric, group) in metrics_test.csv.
 TEST_COLUMNS = {
@@ -92,7 +97,7 @@ def summarise(
     tables: dict[str, pd.DataFrame] = {}
     measured: dict[tuple[str, str], float] = {}
     if folder.is_finished:
-        tables = {split: read_facts(files[split], key) for split in ("train", "val")}
+        tables = {split: read_epochs(files[split], key) for split in ("train", "val")}
         losses = np.concatenate([table["loss"] for table in tables.values()])
         row["status"] = "ok" if np.isfinite(losses).all() else "diverged"
         if row["status"] == "ok":
@@ -104,33 +109,48 @@ def summarise(
     )
     row |= {column: measured.get(source, np.nan) for column, source in TEST_COLUMNS.items()}
     row["clipped_fraction"] = tables["train"]["clipped_fraction"].mean() if tables else np.nan
-    row |= {column: yardsticks[source] for column, source in YARDSTICK_COLUMNS.items()}
+    row |= {column: yardsticks.get(source, np.nan) for column, source in YARDSTICK_COLUMNS.items()}
     row["epoch_time_s"] = tables["train"]["epoch_time_s"].median() if tables else np.nan
     row["throughput"] = tables["train"]["throughput"].median() if tables else np.nan
     row["peak_memory_mib"] = tables["train"]["peak_memory_mib"].max() if tables else np.nan
     return row
 
 
-def read_facts(path: Path, key: RunKey | None = None) -> pd.DataFrame:
+def read_facts(
+    path: Path, key: RunKey | None = None, columns: Collection[str] = ()
+) -> pd.DataFrame:
     """Return a facts file as a table, the key columns as text.
+
+    Parameters
+    ----------
+    path
+        The CSV file.
+    key
+        The run that all of it must belong to; None for tables of many runs or of none.
+    columns
+        Columns that must be there.
 
     Raises
     ------
     UserError
         If the file is damaged, or belongs to another run than `key`.
     """
-    text = dict.fromkeys((*TEXT_COLUMNS, "split", "metric", "group", "unit", "status"), str)
+    text = dict.fromkeys(TEXT_COLUMNS, str)
     try:
         # Only an empty field is missing; pandas would take texts such as None for it, too.
         table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
+        if lacking := [name for name in columns if name not in table]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
+        for name in set(columns) - TEXT_COLUMNS:
+            table[name] = pd.to_numeric(table[name])
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"{path} is no table of facts that can be read ({error}); "
+            f"{path} is no table of facts that can be read ({brief(error)}); "
             "delete it and run snakemake again."
         ) from error
     if "variant" in table:
         table["variant"] = table["variant"].fillna("")  # of the plain grid
-    owners = set(table["run"]) if "run" in table else set()
+    owners = set(map(str, table["run"])) if "run" in table else set()
     if key is not None and owners != {key.name}:
         found = ", ".join(sorted(owners)) or "no run"
         raise UserError(
@@ -140,21 +160,66 @@ def read_facts(path: Path, key: RunKey | None = None) -> pd.DataFrame:
     return table
 
 
+def read_epochs(path: Path, key: RunKey) -> pd.DataFrame:
+    """Return facts by epoch as a table, or raise `UserError` unless each epoch is there once."""
+    table = read_facts(path, key, EPOCH_COLUMNS)
+    if list(table["epoch"]) != list(range(1, len(table) + 1)):
+        raise UserError(
+            f"{path} does not hold the epochs 1 to {len(table)}, each once and in this order; "
+            "delete it and run snakemake again."
+        )
+    return table
+
+
 def read_long(path: Path, key: RunKey | None = None) -> dict[tuple[str, str], float]:
     """Return facts in the long format as {(metric, group): value}."""
-    table = read_facts(path, key)
+    table = read_facts(path, key, Metric._fields)
+    twice = table.duplicated(["split", "metric", "group"])
+    if twice.any():
+        first = table[twice].iloc[0]
+        raise UserError(
+            f"{path} holds {first['metric']} of {first['group']} twice; "
+            "delete it and run snakemake again."
+        )
     return dict(zip(zip(table["metric"], table["group"], strict=True), table["value"], strict=True))
 
 
-def read_summary(path: Path) -> pd.DataFrame:
-    """Return results/summary.csv as a table, the key columns as text."""
-    return read_facts(path)
+def read_summary(path: Path, columns: Collection[str] = ()) -> pd.DataFrame:
+    """Return results/summary.csv as a table, the key columns as text.
+
+    Raises
+    ------
+    UserError
+        If it lacks one of `columns`, names a run twice, or has a status that there is not.
+    """
+    table = read_facts(path, columns=[*KEY_COLUMNS, "status", *columns])
+    twice, unknown = table.duplicated(["run", "variant"]), ~table["status"].isin(STATUSES)
+    if twice.any() or unknown.any():
+        row = table[twice | unknown].iloc[0]
+        raise UserError(
+            f"{path} names {row['run']} twice, or its status {row['status']} is none of "
+            f"{', '.join(sorted(STATUSES))}; delete it and run snakemake again."
+        )
+    return table
 
 
-def read_plain(path: Path) -> pd.DataFrame:
-    """Return the summary's rows of the plain grid, by the names of their runs."""
-    table = read_summary(path)
-    return table[table["variant"] == ""].set_index("run", drop=False)
+def read_plain(path: Path, grid: Grid) -> pd.DataFrame:
+    """Return the summary's rows of the plain grid, by the names of their runs.
+
+    Raises
+    ------
+    UserError
+        If the summary is damaged, or has no row of one of the grid's runs.
+    """
+    table = read_summary(path, [*TEST_COLUMNS, *YARDSTICK_COLUMNS])
+    table = table[table["variant"] == ""].set_index("run", drop=False)
+    lacking = [key.name for key in grid.plain.runs if key.name not in table.index]
+    if lacking:
+        raise UserError(
+            f"{path} has no row of {lacking[0]}; delete it and run snakemake again, or give the "
+            "--grid that it was made with."
+        )
+    return table
 
 
 def read_runs(grid: Grid, table: pd.DataFrame, runs: Path, split: str) -> pd.DataFrame:
@@ -162,11 +227,11 @@ def read_runs(grid: Grid, table: pd.DataFrame, runs: Path, split: str) -> pd.Dat
 
     Without any, the table has no rows and the columns that figures look at.
     """
+    columns = Metric._fields if split == "test" else EPOCH_COLUMNS
     keys = [key for key in grid.runs if table["status"][key.name] != "missing"]
     if not keys:
-        columns = Metric._fields if split == "test" else EPOCH_COLUMNS
         return pd.DataFrame(columns=[*grid.runs[0].columns, *columns])
     return pd.concat(
-        [read_facts(RunFolder(runs / key.name).metrics(split), key) for key in keys],
+        [read_facts(RunFolder(runs / key.name).metrics(split), key, columns) for key in keys],
         ignore_index=True,
     )

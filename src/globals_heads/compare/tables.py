@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
+from globals_heads.compare.summary import read_facts
 from globals_heads.files import write_text
 
 PAGE = """\
@@ -34,7 +33,7 @@ def write_page(table: Path, output: Path) -> None:
     output
         The HTML file to make.
     """
-    frame = pd.read_csv(table, keep_default_na=False, na_values=[""])
+    frame = read_facts(table)
     content = frame.to_html(index=False, border=0, na_rep="", float_format=_four_digits)
     write_text(output, PAGE.format(title=table.stem, table=content))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from globals_heads.compare.checks import Check, sanity_checks
-from globals_heads.compare.claims import GLOBALS, TOKENS, Axes, claims
+from globals_heads.compare.claims import CONTINUOUS, GLOBALS, TOKENS, Axes, claims
 from globals_heads.compare.documents import (
     Bold,
     Document,
@@ -17,7 +17,14 @@ from globals_heads.compare.documents import (
     plain,
     rst,
 )
-from globals_heads.compare.engine import YES, Judgement, Result, describe_region, judge_all
+from globals_heads.compare.engine import (
+    UNTESTED,
+    YES,
+    Judgement,
+    Result,
+    describe_region,
+    judge_all,
+)
 from globals_heads.compare.evidence import Cell, Evidence, read_evidence
 from globals_heads.compare.priorities import Priority, priorities
 from globals_heads.compare.statistics import MIN_SEEDS, Interval
@@ -102,18 +109,30 @@ def _sentences(
         [j for j in judgements if j.claim.number == number]
         for number in ("2", "3", "3'", "4", "5", "6")
     )
-    priority, guess = next(pair for pair in matrix if pair[0].claim.number == "M2")
-    best = priority.best.name if priority.best else "no cell"
     n = evidence.num_seeds
     chance = "" if n >= MIN_SEEDS else f"; n = {n}, so all of this may be chance"
+    # Without a cell whose head is off, only more of it can be judged.
+    head = "The globals head" if float(axes.off) == 0 else "More weight of the globals head"
     return [
-        f"The globals head helps: {_said(helps)}{_globals_errors(evidence, axes)}.",
-        f"The tokens pay for it: {_said(costs)}{_token_factors(evidence, axes)}; because the latent"
-        f" space is too small: {_said(small)}.",
-        f"Which latent space: {_which(wins[0], alike[0], worse[0])}; for tokens and globals"
-        f" together {best} measured best, and that the guess {priority.guess.name} is as good:"
-        f" {guess.word}{chance}.",
+        f"{head} helps: {_said(helps)}{_globals_errors(evidence, axes)}.",
+        f"A trade-off, tokens for globals: {_said(costs)}{_token_factors(evidence, axes)}; because"
+        f" the latent space is too small: {_said(small)}.",
+        f"Which latent space: {_which(axes, wins[0], alike[0], worse[0])}; for tokens and globals"
+        f" together {_balanced(evidence, matrix)}{chance}.",
     ]
+
+
+def _balanced(evidence: Evidence, matrix: Sequence[tuple[Priority, Judgement]]) -> str:
+    """Return which cell is best at both, and whether the guess is as good."""
+    priority, guess = next(pair for pair in matrix if pair[0].claim.number == "M2")
+    if guess.word == UNTESTED:
+        support = f"the guess {priority.guess.name} is not tested"
+    else:
+        support = f"that the guess {priority.guess.name} is as good: {guess.word}"
+    if priority.best:
+        return f"{priority.best.name} measured best, and {support}"
+    whole = all(set(evidence.statuses[cell]) <= {"ok", None} for cell in evidence.cells())
+    return f"no cell{'' if whole else ' without a hole'} qualifies, and {support}"
 
 
 def _said(judgements: Iterable[Judgement]) -> str:
@@ -134,12 +153,16 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _which(wins: Judgement, alike: Judgement, worse: Judgement) -> str:
+def _which(axes: Axes, wins: Judgement, alike: Judgement, worse: Judgement) -> str:
     """Return which latent space to take: as answered, else as hinted, else what is known."""
+    if len(axes.spaces) == 1:
+        return f"the grid has {axes.spaces[0]} alone"
+    others = [space for space in axes.spaces if space not in (*CONTINUOUS, "vq")]
+    but = f" (nothing is said of {_and(others)})" if others else ""
     answers = (
-        (wins, "vq, which wins against the continuous ones"),
+        (wins, f"vq, which wins against the continuous ones{but}"),
         (alike, "any, as they are all alike"),
-        (worse, "a continuous one, as vq is worse on both counts"),
+        (worse, f"a continuous one, as vq is worse on both counts{but}"),
     )
     for judgement, answer in answers:
         if judgement.word == YES:
@@ -154,17 +177,16 @@ def _which(wins: Judgement, alike: Judgement, worse: Judgement) -> str:
 def _globals_errors(evidence: Evidence, axes: Axes) -> str:
     if len(axes.betas) < 2:
         return ""
-    pairs = (
-        (_mean(evidence, GLOBALS, Cell(space, b)) for b in (axes.off, axes.standard))
-        for space in axes.spaces
-    )
-    errors = [
-        f"from {off:.2f} to {on:.2f} ({space})"
-        for space, (off, on) in zip(axes.spaces, pairs, strict=True)
-    ]
+    changes = []
+    for space in axes.spaces:
+        off, on = (_mean(evidence, GLOBALS, Cell(space, b)) for b in (axes.off, axes.standard))
+        if math.isfinite(off) and math.isfinite(on):
+            changes.append(f"from {off:.2f} to {on:.2f} ({space})")
+    if not changes:
+        return ""
     return (
         f"; with globals_beta {axes.standard} instead of {axes.off}, the globals error read from"
-        f" the latents goes {_and(errors)}"
+        f" the latents goes {_and(changes)}"
     )
 
 
@@ -175,7 +197,10 @@ def _token_factors(evidence: Evidence, axes: Axes) -> str:
     for space in axes.spaces:
         weights = {Cell(space, axes.emphasised): 1.0, Cell(space, axes.off): -1.0}
         factor = math.exp(evidence.contrast(TOKENS, weights).mean)
-        factors.append(f"{factor:.3g} ({space})")
+        if math.isfinite(factor):
+            factors.append(f"{factor:.3g} ({space})")
+    if not factors:
+        return ""
     return (
         f"; with globals_beta {axes.emphasised} instead of {axes.off}, the tokens' error is"
         f" multiplied by {_and(factors)}"
@@ -204,7 +229,7 @@ def _document(verdict: Verdict, evidence: Evidence, settings: CompareSettings) -
             p.claim.text,
             p.guess.name,
             Bold(_answer(j)),
-            p.best.name if p.best else "none qualifies",
+            p.best.name if p.best else "no cell",
             p.rule,
             j.reason,
         ]
@@ -246,7 +271,7 @@ def _result_cells(result: Result) -> list[str]:
     return [
         result.component.name,
         str(result.estimate.num_seeds),
-        f"{result.estimate.mean:.4g}",
+        f"{result.estimate.mean:.4g}" if result.estimate.num_seeds else "",
         _bounds(result.interval),
         _bounds(result.strict_interval),
         describe_region(result),

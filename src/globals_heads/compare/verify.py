@@ -50,7 +50,8 @@ def verify(study: Settings, results: Path) -> dict[str, list[str]]:
     if header != expected_header:
         found["summary.csv"] = ["its columns are not those of this code"]
     elif len(rows) != len(expected) and strangers:
-        names = sorted(row.split(",")[header.split(",").index("run")] for row in strangers)
+        place = header.split(",").index("run")
+        names = sorted("".join(row.split(",")[place : place + 1]) for row in strangers)
         found["summary.csv"] = [f"it has rows of other runs: {', '.join(names)}"]
     return found
 

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from globals_heads.events import Events, write_token_file
-from globals_heads.files import UserError, atomic_path
+from globals_heads.events import NUM_COLUMNS, Events, new_hdf5, write_token_file
+from globals_heads.files import UserError, brief
 from globals_heads.generate.detector import accepted, detect
 from globals_heads.generate.pythia import (
     LABEL_OF,
@@ -131,7 +131,7 @@ def simulate_shard(
             generated += tried
             passed += len(events)
         tally[process] = {"generated": generated, "passed": passed, "kept": count}
-    with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(output) as file:
         file["X"] = np.concatenate(rows)
         file["Y"] = np.concatenate(labels)
         file.attrs["shard"] = shard
@@ -247,10 +247,15 @@ def _read_shards(
                         "delete it and let it be made again."
                     )
                 tally = json.loads(file.attrs["counts"])
-                by_number[int(file.attrs["shard"])] = (file["X"][...], file["Y"][...], tally)
-        except (OSError, KeyError) as error:
+                rows, labels = file["X"][...], file["Y"][...]
+                if rows.shape != (len(labels), NUM_COLUMNS) or labels.ndim != 1:
+                    raise ValueError(f"shapes {rows.shape} and {labels.shape}")
+                by_number[int(file.attrs["shard"])] = (rows, labels, tally)
+        except UserError:
+            raise
+        except Exception as error:  # HDF5 answers a damaged file with errors of all types
             raise UserError(
-                f"{path} cannot be read as a shard of simulated events ({error}); "
+                f"{path} cannot be read as a shard of simulated events ({brief(error)}); "
                 "delete it and let it be made again."
             ) from error
     parts = [by_number[number] for number in sorted(by_number)]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from globals_heads.files import UserError, atomic_path
+from globals_heads.files import UserError, atomic_path, brief
 from globals_heads.learn.model import TokenAutoencoder
 from globals_heads.packing import DataInfo
 from globals_heads.settings import RunSettings
@@ -58,11 +58,13 @@ def load_model(path: Path) -> TrainedModel:
             info = DataInfo.from_dict(content["data"])
             model = TokenAutoencoder(settings, info)
             model.load_state_dict(content["weights"])
+            if not all(weights.isfinite().all() for weights in model.state_dict().values()):
+                raise ValueError("weights that are no finite numbers")
             outcome = int(content["best_epoch"]), bool(content["diverged"])
             return TrainedModel(model.eval(), settings, info, *outcome)
     except Exception as error:
         raise UserError(
-            f"{path} is no model.pt that can be read ({str(error).splitlines()[0]}); "
+            f"{path} is no model.pt that can be read ({brief(error)}); "
             f"make it again with `snakemake --profile local -j1 -f {path}`."
         ) from error
     raise UserError(

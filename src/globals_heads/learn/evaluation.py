@@ -27,6 +27,7 @@ from globals_heads.learn.training import (
 from globals_heads.metrics import fit_one_parameter, normalised_mse, ridge_probe, skill
 from globals_heads.packing import DataInfo, PackedData, PackedSplit, log_features
 from globals_heads.physics import closure_metrics, met_metrics, token_metrics
+from globals_heads.settings import RunSettings
 
 CPU = torch.device("cpu")
 # Less than any detector reconstructs; a model of raw features may predict an E or pT below 0,
@@ -58,7 +59,9 @@ class Predictions(NamedTuple):
     codes: NDArray[np.int64] | None
 
 
-def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
+def evaluate(
+    data: PackedData, folder: RunFolder, threads: int, expected: RunSettings | None = None
+) -> None:
     """Measure a run's model.pt on the test split and write its facts.
 
     Those of a diverged run say so and nothing of the test split: its best epoch before would pass
@@ -72,9 +75,21 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int) -> None:
         The run's files.
     threads
         CPU threads.
+    expected
+        What the model must have been trained with; None takes any.
+
+    Raises
+    ------
+    UserError
+        If the model is damaged, or was trained with other settings or on other data.
     """
     torch.set_num_threads(threads)
     trained = load_model(folder.model)
+    if expected is not None and trained.settings != expected:
+        raise UserError(
+            f"{folder.model} was trained with other settings ({trained.settings.key.name}) than "
+            f"{folder.settings} holds; delete it and run snakemake again."
+        )
     info = data.info
     if trained.info != info:  # the same shapes, but other units: nothing else would notice
         raise UserError(

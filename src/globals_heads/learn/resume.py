@@ -5,7 +5,6 @@ one that never stopped.
 """
 
 import io
-import textwrap
 import time
 import zipfile
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from globals_heads.files import UserError, atomic_path, remove_leftovers
+from globals_heads.files import UserError, atomic_path, brief, remove_leftovers
 from globals_heads.learn.progress import Progress
 from globals_heads.stopping import Stopped, StopRequest
 
@@ -80,7 +79,7 @@ class Checkpoint:
                 progress.restore(state)
             except Exception as error:
                 raise UserError(
-                    f"{path} does not hold what its key promises ({_brief(error)}); delete it "
+                    f"{path} does not hold what its key promises ({brief(error)}); delete it "
                     "and run the same command again."
                 ) from error
             print(f"resumed from {path.name}, after {progress.position}", flush=True)
@@ -101,7 +100,7 @@ class Checkpoint:
             differing = [name for name, value in self.key.items() if saved["key"][name] != value]
             state: dict[str, Any] = saved["progress"]
         except Exception as error:
-            print(f"{path.name} is damaged and not used ({_brief(error)})")
+            print(f"{path.name} is damaged and not used ({brief(error)})")
             return None
         if differing:
             print(f"{path.name} is of another training and not used: other {', '.join(differing)}")
@@ -145,8 +144,3 @@ def delete_checkpoint(path: Path) -> None:
 
 def _previous(path: Path) -> Path:
     return path.with_stem(f"{path.stem}.previous")
-
-
-def _brief(error: Exception) -> str:
-    # What torch says of a file it does not trust is a page long.
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 100)

@@ -105,7 +105,7 @@ def test_unreadable_settings(study):
     settings.write_text("{", encoding="utf-8")
     output = study.fail("--keep-going")
     assert f"{RUN}/cfg.yaml is no YAML file that can be read" in output
-    study.run(*PARTIAL, "results/verdict.md")
+    study.run("results/verdict.md", *PARTIAL)
     assert statuses(study)[RUN] == "missing"
     settings.unlink()  # as the message says
     check_plan(study)

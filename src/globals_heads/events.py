@@ -8,8 +8,7 @@ nothing of how events are made or used.
 
 import json
 import reprlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from globals_heads.files import UserError, atomic_path, brief
+from globals_heads.files import UserError, brief
+from globals_heads.hdf5 import new_hdf5, open_hdf5
 
 NUM_SLOTS = 18
 NUM_COLUMNS = 92
@@ -79,33 +79,6 @@ class Events:
         )
 
 
-@contextmanager
-def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
-    """Yield an HDF5 file in memory, which is written to `path` once the block has succeeded.
-
-    HDF5 on a full disk fails when it closes the file, with an error of its own, and once more when
-    the process ends.
-
-    Parameters
-    ----------
-    path
-        The file to make.
-    options
-        Those of `h5py.File`.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
-    """
-    with h5py.File.in_memory(block_size=2**24, **options) as file:
-        yield file
-        file.flush()
-        image = file.id.get_file_image()
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(image)
-
-
 def write_token_file(
     path: Path,
     splits: Mapping[str, Events],
@@ -157,7 +130,7 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
         If the file cannot be read or anything in it is not as the layout says.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             _check_object_types(path, file, object_types)
             by_name = _by_lower_name(path, file)
             arrays = {

@@ -16,9 +16,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from globals_heads.events import SPLITS, Events, new_hdf5
+from globals_heads.events import SPLITS, Events
 from globals_heads.files import UserError, brief, require_disk_space
 from globals_heads.geometry import Array, wrap_angle
+from globals_heads.hdf5 import new_hdf5, open_hdf5
 from globals_heads.settings import PackSettings
 
 SCHEMA_VERSION = 1
@@ -241,7 +242,7 @@ def open_packed(path: Path) -> PackedData:
         If the file is missing, damaged or of another schema version.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             found = int(file.attrs["schema_version"])
             if found != SCHEMA_VERSION:
                 raise UserError(

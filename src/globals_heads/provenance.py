@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent
 
 # What these do reaches a step as values (its parameters) or not at all (how bytes get to disk,
 # when a step stops), so an edit of them alone must not retrain anything.
-WITHOUT_EFFECT = {"settings", "validation", "files", "manifest", "provenance", "stopping"}
+WITHOUT_EFFECT = {"settings", "validation", "files", "hdf5", "manifest", "provenance", "stopping"}
 
 
 def code_digest(*modules: str) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import os
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from samples import OBJECT_TYPES, random_events
 
+from globals_heads import hdf5
 from globals_heads.events import Events, read_token_file, write_token_file
 from globals_heads.files import UserError
 
@@ -231,7 +233,9 @@ def read_or_refuse(content):
         path = Path(folder) / "tokens.h5"
         path.write_bytes(content)
         try:
-            splits = read_token_file(path, OBJECT_TYPES)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(hdf5, "PATIENCE_S", 3)
+                splits = read_token_file(path, OBJECT_TYPES)
         except UserError as error:
             assert str(path) in str(error)
             assert len(str(error)) < 2000
@@ -241,6 +245,23 @@ def read_or_refuse(content):
         assert len(events) == len(events.labels) > 0
         assert np.isfinite(events.rows).all()
         assert events.types.max() <= len(OBJECT_TYPES)
+
+
+def test_damage_without_end(path, monkeypatch):
+    """A text whose size leads HDF5 in circles, in a call that nothing interrupts."""
+    content = path.read_bytes()
+    size = content.index(b"GCOL") + 24  # of the first text in the heap of all texts
+    path.write_bytes(content[:size] + (2**64 - 16).to_bytes(8, "little") + content[size + 8 :])
+    monkeypatch.setattr(hdf5, "PATIENCE_S", 1)
+    with pytest.raises(UserError, match=r"tokens.h5 is so damaged that HDF5 finds no end"):
+        read_token_file(path, OBJECT_TYPES)
+
+
+def test_damage_that_crashes(path, monkeypatch):
+    """The look through the file takes its process down, and no other."""
+    monkeypatch.setattr(hdf5, "_look_through", lambda _: os._exit(1))
+    with pytest.raises(UserError, match=r"tokens.h5 is so damaged that HDF5 crashes on it"):
+        read_token_file(path, OBJECT_TYPES)
 
 
 @settings(max_examples=150, deadline=None)

@@ -10,11 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from globals_heads.events import NUM_COLUMNS, Events, new_hdf5, write_token_file
+from globals_heads.events import NUM_COLUMNS, Events, write_token_file
 from globals_heads.files import UserError, brief
 from globals_heads.generate.detector import accepted, detect
 from globals_heads.generate.pythia import (
@@ -23,6 +22,7 @@ from globals_heads.generate.pythia import (
     PROCESSES,
     EventGenerator,
 )
+from globals_heads.hdf5 import new_hdf5, open_hdf5
 from globals_heads.settings import Process, SimulateSettings
 
 # Larger batches gain no speed, smaller ones waste fewer events beyond the last one wanted.
@@ -240,7 +240,7 @@ def _read_shards(
     by_number = {}
     for path in shards:
         try:
-            with h5py.File(path, "r") as file:
+            with open_hdf5(path) as file:
                 if file.attrs["origin"] != origin:
                     raise UserError(
                         f"{path} was made with other settings or versions than the present ones; "

@@ -1,0 +1,86 @@
+"""HDF5 files: written whole or not at all, and opened only if HDF5 gets through them."""
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from globals_heads.files import UserError, atomic_path
+
+# A sound file takes milliseconds.
+PATIENCE_S = 60.0
+
+
+@contextmanager
+def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
+    """Yield an HDF5 file in memory, which is written to `path` once the block has succeeded.
+
+    HDF5 on a full disk fails when it closes the file, with an error of its own, and once more when
+    the process ends.
+
+    Parameters
+    ----------
+    path
+        The file to make.
+    options
+        Those of `h5py.File`.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    with h5py.File.in_memory(block_size=2**24, **options) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(image)
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading, after a look through its structure in a process of its own.
+
+    Some damage makes HDF5 crash or search for ever, inside a call that nothing in its own process
+    can interrupt.
+
+    Raises
+    ------
+    UserError
+        If the look through it did not come to an end.
+    Exception
+        Of many types, from h5py, if the file cannot be opened.
+    """
+    # A fork: to start another Python for it would take longer than most files.
+    look = multiprocessing.get_context("fork").Process(target=_look_through, args=(path,))
+    look.start()
+    look.join(PATIENCE_S)
+    ended = look.exitcode
+    look.kill()
+    look.join()
+    if ended != 0:
+        problem = f"finds no end of it in {PATIENCE_S:g} s" if ended is None else "crashes on it"
+        raise UserError(
+            f"{path} is so damaged that HDF5 {problem}; fetch or make it again, or give another."
+        )
+    return h5py.File(path, "r")
+
+
+def _look_through(path: Path) -> None:
+    """Follow all that leads to attributes and data; errors will come again to who reads them."""
+    with suppress(Exception), h5py.File(path, "r") as file:
+        _look_at("/", file)
+        file.visititems(_look_at)
+
+
+def _look_at(_: str, item: h5py.HLObject) -> None:
+    with suppress(Exception):
+        for name in item.attrs:
+            with suppress(Exception):
+                item.attrs[name]
+    if isinstance(item, h5py.Dataset) and item.chunks:
+        with suppress(Exception):
+            item.id.get_num_chunks()

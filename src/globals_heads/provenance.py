@@ -1,11 +1,9 @@
 """What a result was made from, as short digests: sources, settings and data files."""
 
 import ast
-import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,29 +31,33 @@ def code_digest(*modules: str) -> str:
         if module not in found and module not in WITHOUT_EFFECT:
             found.add(module)
             waiting += _imports(module)
-    return digest([ast.dump(_without_docstrings(_parse(module))) for module in sorted(found)])
+    return digest([_code(module) for module in sorted(found)])
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    tree = copy.deepcopy(tree)
+@cache  # of a dozen digests that each plan of Snakemake needs
+def _code(module: str) -> str:
+    """Return the code of a module without comments, docstrings and formatting."""
+    tree = _parse(module)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
             node
         ):
             node.body = node.body[1:]
-    return tree
-
-
-def _imports(module: str) -> Iterator[str]:
-    """Yield the modules of this package that `module` imports."""
-    for node in ast.walk(_parse(module)):
-        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE.name:
-            yield from (name.name for name in node.names if _source(name.name).is_file())
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
-            yield str(node.module).removeprefix(f"{PACKAGE.name}.")
+    return ast.dump(tree)
 
 
 @cache
+def _imports(module: str) -> list[str]:
+    """Return the modules of this package that `module` imports."""
+    found = []
+    for node in ast.walk(_parse(module)):
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE.name:
+            found += [name.name for name in node.names if _source(name.name).is_file()]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
+            found.append(str(node.module).removeprefix(f"{PACKAGE.name}."))
+    return found
+
+
 def _parse(module: str) -> ast.Module:
     return ast.parse(_source(module).read_text(encoding="utf-8"))
 

@@ -135,9 +135,15 @@ def package(tmp_path, monkeypatch):
     (folder / "b.py").write_text("B = 1\n")
     (folder / "settings.py").write_text("x = 1\n")
     monkeypatch.setattr(provenance, "PACKAGE", folder)
-    provenance._parse.cache_clear()
+    forget_sources()
     yield provenance.PACKAGE
-    provenance._parse.cache_clear()
+    forget_sources()
+
+
+def forget_sources():
+    """Let the sources be read again, as by another process."""
+    provenance._code.cache_clear()
+    provenance._imports.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,7 @@ def package(tmp_path, monkeypatch):
 def test_the_code_digest_follows_imports_and_meaning(package, module, text, changes):
     before = provenance.code_digest("a")
     (package / f"{module}.py").write_text(text)
-    provenance._parse.cache_clear()
+    forget_sources()
     assert (provenance.code_digest("a") != before) is changes
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
 
 from globals_heads.settings import FsqSettings, ResidualVqSettings, VqSettings
 from globals_heads.validation import validated
@@ -83,6 +82,9 @@ class VectorQuantiser(Bottleneck):
     """
 
     def __init__(self, latent_dim: int, settings: VqSettings, tokens_per_batch: float) -> None:
+        # Not at the top: it takes as long to import as torch, and continuous spaces do without.
+        from vector_quantize_pytorch import ResidualVQ, VectorQuantize
+
         super().__init__()
         self.commitment_weight = settings.commitment_weight
         self.codebook_size = settings.codebook_size
@@ -121,6 +123,8 @@ class FiniteScalarQuantiser(Bottleneck):
     """A few projected latent numbers, each rounded to fixed levels; nothing to commit to."""
 
     def __init__(self, latent_dim: int, settings: FsqSettings) -> None:
+        from vector_quantize_pytorch import FSQ
+
         super().__init__()
         self.codebook_size = math.prod(settings.levels)
         self.quantiser = FSQ(levels=settings.levels, dim=latent_dim)

@@ -13,7 +13,7 @@ run: $(INSTALLED)
 	$(BIN)/snakemake --profile local
 
 test: $(INSTALLED) check
-	$(BIN)/pytest -n 2 -m "not slow and not slurm and not benchmark"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not slurm and not benchmark"
 
 # Lint, format, types, spelling and schemas; no code of the study runs.
 check: $(INSTALLED)

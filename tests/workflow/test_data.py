@@ -8,14 +8,6 @@ import numpy as np
 import pytest
 
 
-def make_empty(path):
-    path.write_bytes(b"")
-
-
-def make_text(path):
-    path.write_text("run,event\n1,2\n", encoding="utf-8")
-
-
 def make_truncated(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -23,11 +15,6 @@ def make_truncated(path):
 def make_nan(path):
     with h5py.File(path, "r+") as file:
         file["X_train"][3, 18] = np.nan
-
-
-def make_incomplete(path):
-    with h5py.File(path, "r+") as file:
-        del file["X_val"]
 
 
 def make_missing(path):
@@ -42,17 +29,17 @@ def make_folder(path):
 BAD = {
     make_missing: "give the path",
     make_folder: "give the path",
-    make_empty: "give a complete token file",
-    make_text: "give a complete token file",
     make_truncated: "give a complete token file",
     make_nan: "remove or repair",
-    make_incomplete: "needs X_train, X_val",
 }
 
 
 @pytest.mark.parametrize("make_bad", BAD, ids=lambda function: function.__name__)
 def test_bad_data(study, make_bad):
-    """Bad data ends with one sentence, and the study made from good data stays as it was."""
+    """Bad data ends with one sentence, and the study made from good data stays as it was.
+
+    tests/unit/test_bad_inputs.py has many more kinds of bad data, for the step that reads them.
+    """
     bad = study / "bad.h5"
     shutil.copy(study / "tokens.h5", bad)
     make_bad(bad)

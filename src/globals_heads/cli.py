@@ -264,11 +264,14 @@ def collect(
     runs: Runs,
     grid: GridOption,
     yardsticks: Yardsticks,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A run that counts as missing; may repeat.")
+    ] = None,
 ) -> None:
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
 
-    summary.collect(grid, runs, yardsticks, output)
+    summary.collect(grid, runs, yardsticks, output, leave_out or ())
 
 
 @app.command()

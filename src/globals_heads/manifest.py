@@ -91,6 +91,26 @@ def read_manifest(folder: RunFolder, step: str) -> dict[str, Any]:
     return content
 
 
+def is_finished(folder: RunFolder, settings: RunSettings, made_from: dict[str, str]) -> bool:
+    """Return whether a run was trained and evaluated with these settings.
+
+    Parameters
+    ----------
+    folder
+        The run; without its manifests nothing is known.
+    settings
+        Of the run.
+    made_from
+        What else its manifests must say, as in `sources`.
+    """
+    wanted = {"settings": digest(settings.model_dump())} | made_from
+    try:
+        found = [read_manifest(folder, step)["made_from"] for step in CODE]
+    except UserError:
+        return False
+    return folder.is_finished and all(wanted.items() <= each.items() for each in found)
+
+
 def peak_memory_mib() -> float:
     """Return the most memory that this process has had so far."""
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux

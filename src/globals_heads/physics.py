@@ -167,8 +167,10 @@ def met_metrics(group: str, predicted: Array, true: Array, scale_gev: float) -> 
     hard = length > MIN_MET_FOR_ANGLE_GEV
     if hard.any():
         dphi = delta_phi(predicted[hard], true[hard])
+        # Not the median, which is 0 for angles that are all near pi and -pi.
+        mean_direction = float(np.angle(np.exp(1j * dphi).mean()))
         rows += [
-            Metric("test", "met_dphi_bias", group, float(np.median(dphi)), "rad"),
+            Metric("test", "met_dphi_bias", group, mean_direction, "rad"),
             Metric("test", "met_dphi_sigma68", group, sigma68(dphi), "rad"),
             Metric("test", "met_dphi_rms", group, float(np.sqrt(np.mean(dphi**2))), "rad"),
         ]

@@ -116,7 +116,8 @@ def plant_study(folder, num_seeds=3, seed=0):
     num_tokens = rng.integers(4, 15, NUM_EVENTS).astype(float)
     hard = rng.gamma(4, 0.25, NUM_EVENTS)
     yardstick = LINEAR_FIT * hard / hard.mean()
-    np.savez(folder / "events_test.npz", linear_fit_error=yardstick)
+    known = {"linear_fit_error": yardstick, "training_mean_error": yardstick / LINEAR_FIT}
+    np.savez(folder / "events_test.npz", **known)
     settings, rows = Settings(seeds=num_seeds), []
     for number, key in enumerate(settings.runs):
         cell = Cell(key.latent_space, format_beta(key.globals_beta))

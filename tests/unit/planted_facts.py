@@ -94,7 +94,9 @@ def plant_yardsticks(folder):
         for row in met_metrics(name, response * true + rng.normal(0, 15, true.shape), true, 60)
     ]
     write_metrics(folder / "yardsticks.csv", None, rows)
-    write_arrays(folder / "events_test.npz", linear_fit_error=np.full(NUM_EVENTS, 0.3))
+    known = {"linear_fit_error": 0.3, "training_mean_error": 1.0}
+    errors = {name: np.full(NUM_EVENTS, error) for name, error in known.items()}
+    write_arrays(folder / "events_test.npz", **errors)
 
 
 def plant_grid(folder, grid):

@@ -142,6 +142,39 @@ def test_variants_are_cells_of_their_own(tmp_path):
     assert set(table.loc[table["variant"] == "control", "n"]) == {0, 2}
 
 
+@pytest.mark.parametrize(("spaces", "reference"), [(("linear",), 0.0), (("none",), 1.0)])
+def test_a_variant_is_compared_with_its_own_reference_or_else_the_plain_one(
+    tmp_path, spaces, reference
+):
+    """The variant's error is larger by 1 than that of the same run of the plain grid."""
+    rows = plant_study(tmp_path)
+    controls = [
+        row | {"variant": "control", "pt_relative_sigma68": row["pt_relative_sigma68"] + 1}
+        for row in rows
+        if row["latent_space"] in spaces
+    ]
+    write_summary(tmp_path, rows + controls)
+    table = comparison(read(tmp_path), CompareSettings())
+    found = table[
+        (table["variant"] == "control")
+        & (table["metric"] == "pt_relative_sigma68")
+        & (table["globals_beta"] == "10")
+    ]
+    means = table[table["metric"] == "pt_relative_sigma68"].set_index(
+        ["variant", "latent_space", "globals_beta"]
+    )["mean"]
+    (space,) = spaces
+    plain = means["", space, "10"] - means["", "linear", "1"]
+    assert found["difference"].item() == pytest.approx(plain + reference)
+
+
+def test_a_reference_outside_the_grid_is_said_to_be(tmp_path, capsys):
+    plant_study(tmp_path)
+    reference = {"latent_space": "fsq", "globals_beta": 1}
+    compared(tmp_path, settings=CompareSettings(reference=reference))
+    assert "The reference cell fsq/beta_1 (compare.reference) is not in" in capsys.readouterr().out
+
+
 def test_ratios_are_taken_over_all_events(tmp_path):
     rows = plant_study(tmp_path)
     evidence = read(tmp_path)

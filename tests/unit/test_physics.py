@@ -80,6 +80,15 @@ def test_a_mirrored_prediction_shows(met):
     assert measured["met_response", "head:0-inf"] == pytest.approx(0.5)
 
 
+def test_predictions_around_the_opposite_direction_are_biased_by_half_a_turn():
+    """Half of them turn by a little less than pi, half by a little less than -pi."""
+    true = np.array([[100.0, 0.0]] * 4)
+    angle = np.array([3.0, -3.0, 3.1, -3.1])
+    predicted = 100 * np.column_stack([np.cos(angle), np.sin(angle)])
+    measured = table(met_metrics("head", predicted, true, SCALE_GEV))
+    assert abs(measured["met_dphi_bias", "head"]) == pytest.approx(math.pi)
+
+
 def test_dphi_keeps_its_sign():
     """Half turned to the left and half to the right: the spread is the angle, not zero."""
     true = np.tile([100.0, 0.0], (60, 1))

@@ -16,6 +16,7 @@ from planted import (
     LINEAR_FIT,
     LN_T,
     NOISES,
+    NUM_EVENTS,
     SPACES,
     G,
     drawn,
@@ -256,6 +257,24 @@ def test_without_a_trade_off_capacity_is_a_plain_no():
     ln_t, g = controls(1.0, 0.1)
     found = quiet(ln_t | by_beta(0, 0, 0), g)
     assert words(found, "3") == words(found, "3'") == {NO}
+
+
+def test_capacity_is_not_blamed_for_a_trade_off_that_is_not_resolved():
+    """Claim 3 shares its 5 % among three latent spaces; claim 3' is about one here."""
+    truths = (
+        {c: v for c, v in part.items() if not c.variant or c.latent_space == "none"}
+        for part in controls(2.0, 0.1)
+    )
+    ln_t, g = truths
+    found = next(
+        found
+        for spread in np.arange(0.02, 2, 0.02)
+        if (found := quiet(ln_t, g, spread=spread)) and judged(found, "3")["none"].word == OPEN
+    )
+    judgement = judged(found, "3'")["none"]
+    assert all(result.interval.inside(*result.region) for result in judgement.results)
+    assert judgement.word == OPEN
+    assert judgement.reason.startswith("claim 3 is not resolved (")
 
 
 def test_without_controls_capacity_is_not_tested():
@@ -586,6 +605,44 @@ def test_one_seed_is_said_to_be_chance(tmp_path):
     assert space.endswith("n = 1, so all of this may be chance.")
     assert {claim["word"] for claim in content["claims"]} == {OPEN, UNTESTED}
     assert content["matrix"][0]["best"] == "none/beta_0"
+    for claim in content["claims"]:
+        if claim["word"] == OPEN:
+            assert re.fullmatch(
+                r"1 of at least 3 seeds; these runs alone: .* = \S+ \(\S+ to \S+\).*",
+                claim["reason"],
+            )
+
+
+def test_the_best_cell_is_said_to_be_one_of_those_without_a_hole(tmp_path):
+    rows = plant_study(tmp_path)
+    write_summary(tmp_path, rows)
+    (best,) = {a["best"] for a in written(tmp_path)[1]["matrix"] if a["claim"] == "M2"}
+    assert best == "none/beta_1"
+    for row in rows:
+        if row["run"] == f"{best}/seed_1":
+            row |= {"status": "diverged", "probe_rec_globals": math.nan, "rec_tokens": math.nan}
+    write_summary(tmp_path, rows)
+    _, content = written(tmp_path)
+    assert (
+        "linear/beta_1 measured best of the cells without a hole, and that this guess"
+        in (content["sentences"][2])
+    )
+    for answer in content["matrix"]:
+        assert answer["rule"].endswith("; left out for their holes: none/beta_1")
+
+
+def test_the_guess_of_weight_1_is_that_of_weight_1(tmp_path):
+    """Also where 1 is the smallest weight, and a larger one is what claim 2 calls standard."""
+    rows = [row for row in plant_study(tmp_path) if row["globals_beta"] != "0"]
+    write_summary(tmp_path, rows)
+    guesses = {a["claim"]: a["guess"] for a in written(tmp_path)[1]["matrix"]}
+    assert guesses == {
+        "M1": "none/beta_1",
+        "M2": "linear/beta_1",
+        "M3": "linear/beta_10",
+        "M4": "vq/beta_1",
+        "M5": "linear/beta_1",
+    }
 
 
 def sentences(folder, rows):
@@ -662,9 +719,49 @@ def test_sound_runs_pass_and_clipping_is_mentioned(tmp_path):
     plant_study(tmp_path)
     _, content = written(tmp_path)
     assert [c["question"] for c in content["checks"] if not c["passed"]] == [
-        "Is the optimiser free of clipping?"
+        "Are most training steps free of clipping?"
     ]
-    assert "vq/beta_10 (90%)" in check(content, "clipping")["finding"]
+    assert "vq/beta_10 (90% clipped)" in check(content, "clipping")["finding"]
+
+
+def test_checks_of_nothing_are_not_passed(tmp_path):
+    """One diverged run: nothing converged, nothing agrees, and no weights differ."""
+    (row,) = plant_study(tmp_path)[:1]
+    nothing = dict.fromkeys(("rec_tokens", "probe_rec_globals", "clipped_fraction"), math.nan)
+    write_summary(tmp_path, [row | nothing | {"status": "diverged"}])
+    _, content = written(tmp_path)
+    passed = {c["question"]: c["passed"] for c in content["checks"]}
+    alike = "Were all runs of the grid, and of each variant, trained alike?"
+    assert passed.pop(alike)  # its cfg.yaml is there
+    assert not any(passed.values())
+    assert check(content, "converge")["finding"] == "no run to look at"
+    assert "hold 0," in check(content, "really differ")["finding"]
+
+
+@pytest.mark.parametrize("off_by", [1.02, 0.98])
+def test_without_a_readable_met_there_is_no_skill(tmp_path, off_by):
+    """Test events whose MET happens to be larger or smaller than the training split's.
+
+    As a part of what the one-parameter fit gains, which is nothing, any error would be a skill.
+    """
+    rng = np.random.default_rng(0)
+    rows = plant_study(tmp_path)
+    mean = off_by * rng.gamma(4, 0.25, NUM_EVENTS)
+    fit = mean * rng.uniform(0.99, 1.01, NUM_EVENTS)
+    np.savez(tmp_path / "events_test.npz", linear_fit_error=fit, training_mean_error=mean)
+    for row in rows:
+        row |= {"linear_fit_rec_globals": fit.mean(), "probe_rec_globals": fit.mean()}
+    write_summary(tmp_path, rows)
+    _, content = written(tmp_path)
+    by_number = {answer["claim"]: answer for answer in content["matrix"]}
+    for number in ("M2", "M5"):
+        assert by_number[number]["best"] is None
+        assert by_number[number]["word"] == UNTESTED
+        assert by_number[number]["reason"] == "the one-parameter fit is not shown to beat the mean"
+    assert "no cell qualifies" in content["sentences"][2]
+    found = check(content, "data as expected")
+    assert not found["passed"]
+    assert "nothing of MET can be read" in found["finding"]
 
 
 def test_checks_see_what_is_wrong(tmp_path):
@@ -684,7 +781,7 @@ def test_checks_see_what_is_wrong(tmp_path):
         "Do the summary and the errors per event give the same numbers?"
     )
     assert "none/beta_0/seed_0" in findings.pop("Did training converge?")
-    assert list(findings) == ["Is the optimiser free of clipping?"]
+    assert list(findings) == ["Are most training steps free of clipping?"]
 
 
 def test_runs_of_two_kinds_of_settings_are_told_apart(tmp_path):

@@ -2,6 +2,7 @@
 
 import shutil
 
+import h5py
 import pandas as pd
 
 RUN = "vq/beta_1/seed_0"
@@ -110,6 +111,23 @@ def test_unreadable_settings(study):
     assert statuses(study)[RUN] == "missing"
     settings.unlink()  # as the message says
     check_plan(study)
+
+
+def test_runs_of_other_settings_and_data(study):
+    """Runs that the study as it is asked for would not make are holes, not results."""
+    assert set(study_statuses(study, "epochs=2").values()) == {"missing"}
+    shutil.copy(study / "tokens.h5", study / "other.h5")
+    with h5py.File(study / "other.h5", "r+") as file:
+        file["X_test"][0, 18] += 1
+    assert set(study_statuses(study, "data=other.h5").values()) == {"missing"}
+    next(study.path.glob("results/data/tokens-*/packed.h5")).unlink()  # which harms nothing
+    assert set(study_statuses(study).values()) == {"ok"}
+
+
+def study_statuses(study, *config):
+    """Return the status of each run when only what is finished is shown."""
+    study.run("results/summary.csv", "--config", "missing_runs=show", *config)
+    return statuses(study)
 
 
 def test_nothing_finished(empty_study):

@@ -11,7 +11,7 @@ import yaml
 from snakemake.settings.types import DeploymentMethod
 
 try:
-    from globals_heads import provenance
+    from globals_heads import manifest, provenance
     from globals_heads.facts import RunFolder
     from globals_heads.files import UserError
     from globals_heads.settings import DISCRETE, Settings, format_beta
@@ -132,6 +132,24 @@ def run_files(pattern=None, runs=None):
     return [f"results/runs/{key.name}/{name}" for key in runs for name in patterns]
 
 
+def finished_runs():
+    """Return the runs of this study that are there; those of other settings or data are not."""
+    packed, made_from = Path(PACKED), {}
+    if packed.exists():
+        made_from["packed data"] = provenance.file_digest(packed)
+    elif not packed.with_name("yardsticks.csv").exists():
+        return []  # these data have never been packed, so no run was made from them
+    return [
+        key
+        for key in STUDY.runs
+        if manifest.is_finished(
+            RunFolder(Path("results/runs", key.name)),
+            STUDY.run_settings(key),
+            made_from,
+        )
+    ]
+
+
 def comparison_figures():
     """Return all figures that compare runs."""
     names = [f"heatmap_{metric}" for metric in HEATMAPS]
@@ -176,17 +194,13 @@ NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
 DATASET = provenance.dataset_name(STUDY.data)
 GRID = STUDY.grid.model_dump_json()
 PLAIN_GRID = STUDY.grid.plain.model_dump_json()
+PACKED = f"results/data/{DATASET}/packed.h5"
 # Those that are compared: all, or the finished ones.
-RUNS = [
-    key
-    for key in STUDY.runs
-    if STUDY.missing_runs == "train"
-    or RunFolder(Path("results/runs", key.name)).is_finished
-]
+RUNS = STUDY.runs if STUDY.missing_runs == "train" else finished_runs()
+COMPARED = {key.name for key in RUNS}
 PLAIN_RUNS = [key for key in RUNS if not key.variant]
 CODEBOOK_RUNS = [key for key in PLAIN_RUNS if key.latent_space in DISCRETE]
 OBJECT_TYPES = json.dumps(STUDY.object_types)
-PACKED = f"results/data/{DATASET}/packed.h5"
 RUN_FILES = [
     "cfg.yaml",
     "model.pt",

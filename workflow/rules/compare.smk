@@ -35,10 +35,14 @@ rule collect:
         "../../envs/compare.yaml"
     params:
         grid=GRID,
+        # Runs in the way that are not those of this study; otherwise Snakemake makes them again.
+        others=[
+            f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
+        ],
         code=provenance.code_digest("compare.summary"),
     shell:
         "python -m globals_heads collect {output} --runs results/runs --grid {params.grid:q}"
-        " --yardsticks {input.yardsticks} > {log} 2>&1"
+        " --yardsticks {input.yardsticks} {params.others} > {log} 2>&1"
 
 
 rule compare:

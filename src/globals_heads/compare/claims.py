@@ -91,15 +91,16 @@ class Claim:
         Its name, what it says, and its answers.
     ties
         Whether "tie" is an answer: every component inside its margin on both sides.
-    refusal
-        (number, word): the word for "no" where the claim of that number is "yes".
+    builds_on
+        (number, word): it can be "yes" only where the claim of that number is; and where that is
+        "yes", the word for its "no".
     """
 
     number: str
     text: str
     rows: tuple[Row, ...]
     ties: bool = False
-    refusal: tuple[str, str] | None = None
+    builds_on: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def claims(evidence: Evidence, settings: CompareSettings) -> list[Claim]:
             "3'",
             "the latent space is too small: twice the latent_dim lowers the price",
             tuple(_capacity(evidence, axes, row, d_tokens) for row in trade_off),
-            refusal=("3", "trade-off, not capacity"),
+            builds_on=("3", "trade-off, not capacity"),
         ),
         *_space_claims(axes, d_globals, d_tokens),
         Claim(

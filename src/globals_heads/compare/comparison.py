@@ -45,7 +45,14 @@ def compare(
     settings
         The reference cell.
     """
-    table = comparison(read_evidence(summary, runs, linear_fit), settings)
+    evidence, reference = read_evidence(summary, runs, linear_fit), settings.reference
+    plain = Cell(reference.latent_space, format_beta(reference.globals_beta))
+    if plain not in evidence.statuses:
+        print(
+            f"The reference cell {plain.name} (compare.reference) is not in this grid, so the "
+            "columns of differences are empty."
+        )
+    table = comparison(evidence, settings)
     write_text(output, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
@@ -54,8 +61,9 @@ def comparison(evidence: Evidence, settings: CompareSettings) -> pd.DataFrame:
 
     Every interval is the two-sided one of 95 % over seeds and test events; `event_low` and
     `event_high` bound these very runs on other test events. Differences are paired by seed, to the
-    reference cell of the same variant. `p_holm` is adjusted over all cells of the variant in one
-    metric; decisions are taken from intervals, in the verdict.
+    reference cell of the same variant, or of the plain grid if the variant has none. `p_holm` is
+    adjusted over all cells of the variant in one metric; decisions are taken from intervals, in the
+    verdict.
     """
     reference = settings.reference
     variants = dict.fromkeys(cell.variant for cell in evidence.statuses)
@@ -63,6 +71,7 @@ def comparison(evidence: Evidence, settings: CompareSettings) -> pd.DataFrame:
     known = [metric for metric in METRICS if metric in evidence.numbers]
     for metric, variant in product(known, variants):
         of = Cell(reference.latent_space, format_beta(reference.globals_beta), variant)
+        of = of if of in evidence.statuses else of._replace(variant="")
         rows = [_row(evidence, metric, cell, of) for cell in evidence.cells(variant)]
         block = pd.DataFrame(rows)
         blocks.append(block.assign(p_holm=holm(block["p_value"].to_numpy(dtype=float))))

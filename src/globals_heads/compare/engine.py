@@ -9,7 +9,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from globals_heads.compare.claims import TOKENS, Claim, Component, Row
@@ -80,11 +80,14 @@ def judge_all(
         num_rows = sum(not row.untested for row in claim.rows)
         for row in claim.rows:
             judgement = judge(evidence, claim, row, num_rows, margin_physics)
-            if claim.refusal and judgement.word == NO:
-                number, word = claim.refusal
-                given = {j.row.name: j.word for j in found if j.claim.number == number}
-                if given.get(row.name) == YES:
-                    judgement = replace(judgement, word=word)
+            if claim.builds_on and judgement.word in (YES, NO):
+                number, refusal = claim.builds_on
+                (base,) = (j for j in found if (j.claim.number, j.row.name) == (number, row.name))
+                if judgement.word == NO and base.word == YES:
+                    judgement = replace(judgement, word=refusal)
+                elif judgement.word == YES and base.word != YES:
+                    reason = f"claim {number} is {base.word} ({base.reason})"
+                    judgement = replace(judgement, word=OPEN, reason=reason)
             found.append(judgement)
     return found
 
@@ -115,7 +118,7 @@ def judge(
     needed = measured(row.components)
     groups = [measured(group) for group in row.alternatives]
     results = (*needed, *(result for group in groups for result in group))
-    word = _decide(needed, groups, _inside, _outside)
+    word = _decide(needed, groups)
     hint, reason = "", ""
     broken = [text for text, holds in row.facts if not holds]
     holes = evidence.holes(TOKENS, row.also_needs)
@@ -130,24 +133,28 @@ def judge(
         word, reason = OPEN, f"hole: {', '.join(dict.fromkeys(holes))}"
     elif num_seeds < MIN_SEEDS:
         word, reason = OPEN, f"{num_seeds} of at least {MIN_SEEDS} seeds"
-        hint = NO if broken else _decide(needed, groups, _event_inside, _event_outside)
+        hint = NO if broken else _decide(_alone(needed), [_alone(group) for group in groups])
+        if not broken and not any(math.isnan(r.event_interval.low) for r in results):
+            reason += f"; these runs alone: {_reason(hint, _alone(results))}"
     elif claim.ties and all(_tied(result) for result in results):
         word = TIE
     return Judgement(claim, row, word, reason or _reason(word, results), hint, results)
 
 
-def _decide(
-    needed: Sequence[Result],
-    groups: Sequence[Sequence[Result]],
-    inside: Callable[[Result], bool],
-    outside: Callable[[Result], bool],
-) -> str:
+def _decide(needed: Sequence[Result], groups: Sequence[Sequence[Result]]) -> str:
     """Return the word for a row: all of `needed` and, if there are any, one of `groups`."""
-    if all(map(inside, needed)) and (not groups or any(all(map(inside, g)) for g in groups)):
+    if all(map(_inside, needed)) and (not groups or any(all(map(_inside, g)) for g in groups)):
         return YES
-    if any(map(outside, needed)) or (groups and all(any(map(outside, g)) for g in groups)):
+    if any(map(_outside, needed)) or (groups and all(any(map(_outside, g)) for g in groups)):
         return NO
     return OPEN
+
+
+def _alone(results: Iterable[Result]) -> list[Result]:
+    """Return what these very runs say: the results with the intervals over test events."""
+    return [
+        replace(r, interval=r.event_interval, strict_interval=r.event_interval) for r in results
+    ]
 
 
 def _inside(result: Result) -> bool:
@@ -156,14 +163,6 @@ def _inside(result: Result) -> bool:
 
 def _outside(result: Result) -> bool:
     return result.strict_interval.outside(*result.region)
-
-
-def _event_inside(result: Result) -> bool:
-    return result.event_interval.inside(*result.region)
-
-
-def _event_outside(result: Result) -> bool:
-    return result.event_interval.outside(*result.region)
 
 
 def _tied(result: Result) -> bool:

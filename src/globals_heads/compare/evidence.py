@@ -7,7 +7,7 @@ nothing here knows a claim.
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +79,9 @@ class Evidence:
         Of each run: its cfg.yaml.
     errors
         Of each finished run: what its errors per event amount to.
+    met_is_readable
+        Whether the one-parameter fit is shown to beat the training mean; otherwise there is no
+        skill, which is a part of what that fit gains.
     """
 
     statuses: Mapping[Cell, tuple[str | None, ...]]
@@ -87,6 +90,7 @@ class Evidence:
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, RunSettings] = field(default_factory=dict)
     errors: Mapping[str, "EventErrors"] = field(default_factory=dict)
+    met_is_readable: bool = True
 
     def cells(self, variant: str = "") -> list[Cell]:
         """Return the cells of a variant, the plain grid by default, in the summary's order."""
@@ -151,7 +155,7 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
     runs
         The folder of all runs.
     linear_fit
-        The data set's events_test.npz: errors of the one-parameter fit.
+        The data set's events_test.npz: errors of the one-parameter fit and the training mean.
 
     Raises
     ------
@@ -159,7 +163,11 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
         If a file is damaged, or runs were measured on different test events.
     """
     table = read_summary(summary, NEEDED)
-    yardstick = _read_arrays(linear_fit, ["linear_fit_error"])["linear_fit_error"]
+    known = _read_arrays(linear_fit, ["linear_fit_error", "training_mean_error"])
+    yardstick = known["linear_fit_error"]
+    gain = known["training_mean_error"] - yardstick
+    # All runs have the same yardsticks, so only other test events can take this gain away.
+    is_readable = estimate(np.array([gain.mean()]), mean_influence(gain)).event_interval().low > 0
     finished = table.loc[table["status"] == "ok", "run"]
     trained = table.loc[table["status"] != "missing", "run"]
     settings = {run: RunFolder(runs / run).read_settings() for run in trained}
@@ -180,13 +188,15 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
     codes = {run: num_codes(cfg) for run, cfg in settings.items()}
     derived = table.assign(
         ln_rec_tokens=np.log(table["rec_tokens"]),
-        skill=(1 - table["probe_rec_globals"]) / (1 - table["linear_fit_rec_globals"]),
+        skill=(1 - table["probe_rec_globals"]) / (1 - table["linear_fit_rec_globals"])
+        if is_readable
+        else math.nan,
         linear_fit_gain=table["linear_fit_rec_globals"] - table["probe_rec_globals"],
         code_use=table["perplexity"] / table["run"].map(codes),
         ln_throughput=np.log(table["throughput"]),
         epochs_after_best=table["epochs"] - table["best_epoch"],
     )
-    return _arranged(derived, settings, errors)
+    return replace(_arranged(derived, settings, errors), met_is_readable=is_readable)
 
 
 def _arranged(

@@ -107,8 +107,9 @@ def plot_heatmap(
         if metric == "rec_globals" and float(rows[i]) == 0:
             lines.append("(head never trained)")
         face = image.cmap(image.norm(color)) if math.isfinite(color) else WHITE
+        ink = "white" if sum(face[:3]) < 1.5 else "black"
         if len(lost):
-            hatch(axes, (j - 0.5, i - 0.5), axes.transData)
+            hatch(axes, (j - 0.5, i - 0.5), axes.transData, ink)
         axes.text(
             j,
             i,
@@ -116,7 +117,7 @@ def plot_heatmap(
             ha="center",
             va="center",
             fontsize="small",
-            color="white" if sum(face[:3]) < 1.5 else "black",
+            color=ink,
             # Words stay readable on hatches.
             bbox={"facecolor": face, "edgecolor": "none", "pad": 2} if len(lost) else None,
         )

@@ -18,6 +18,7 @@ from globals_heads.compare.style import (
     dodge,
     draw_intervals,
     draw_seeds,
+    finished_runs,
     intervals_text,
     legend,
     log_scale,
@@ -175,7 +176,8 @@ def plot_met(
     for axes in panels[1 : len(BINNED)].flat:
         log_scale(axes, "y")
     panels[-1, 0].set_ylabel("$\\sigma_{68}(\\Delta\\phi)$ (rad)\n|t| > 50 GeV")
-    figure.suptitle(f"ridge probe on the pooled latents, test split\n{intervals_text(cells['n'])}")
+    n = intervals_text(finished_runs(grid, table))
+    figure.suptitle(f"ridge probe on the pooled latents, test split\n{n}")
     handles = [*weight_handles(grid), *yardstick_handles(*MET_YARDSTICKS)]
     legend(figure, handles, table, 3)
     save(figure, cells.reset_index(), output, settings)
@@ -255,7 +257,8 @@ def plot_residuals(
     panels[0, 1].set_title("by object type, mean of the seeds")
     panels[-1, 0].set_xlabel("globals_beta")
     panels[-1, 1].set_xlabel("object type")
-    figure.suptitle(f"reconstructed minus true, test split\n{intervals_text(cells['n'])}")
+    n = intervals_text(finished_runs(grid, table))
+    figure.suptitle(f"reconstructed minus true, test split\n{n}")
     legend(figure, cell_handles(grid), table, 6)
     save(figure, cells.reset_index(), output, settings)
 

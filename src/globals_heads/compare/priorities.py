@@ -53,6 +53,8 @@ def priorities(evidence: Evidence, settings: CompareSettings) -> list[Priority]:
     d_globals, d_tokens = settings.margin_globals, settings.margin_tokens_ln
     cells = evidence.cells()
     whole = [cell for cell in cells if not evidence.holes(TOKENS, [cell])]
+    lost = [cell.name for cell in cells if cell not in whole]
+    left_out = f"; left out for their holes: {', '.join(lost)}" if lost else ""
     skilled = [c for c in whole if lower_limit(evidence, "skill", c) >= settings.min_skill]
     discrete = [cell for cell in cells if cell.latent_space not in CONTINUOUS]
     coded = [
@@ -80,9 +82,12 @@ def priorities(evidence: Evidence, settings: CompareSettings) -> list[Priority]:
         facts: Sequence[tuple[str, bool]] = (),
     ) -> Priority:
         row = Row(guess.name, untested=f"the grid has no {guess.name} or nothing beside it")
-        if guess in among and len(among) > 1:
+        if not evidence.met_is_readable and any(c.metric == "skill" for c in components):
+            row = Row(guess.name, untested="the one-parameter fit is not shown to beat the mean")
+        elif guess in among and len(among) > 1:
             row = Row(guess.name, tuple(components), facts=tuple(facts), also_needs=tuple(among))
-        return Priority(Claim(number, text, (row,)), guess, *best)
+        cell, rule = best
+        return Priority(Claim(number, text, (row,)), guess, cell, rule + left_out)
 
     def not_worse(
         metric: str, guess: Cell, others: Sequence[Cell], margin: float
@@ -90,7 +95,9 @@ def priorities(evidence: Evidence, settings: CompareSettings) -> list[Priority]:
         return [difference(metric, guess, cell, upper=margin) for cell in others if cell != guess]
 
     first, last = Cell("none", axes.off), Cell("linear", axes.emphasised)
-    standard, codes = Cell("linear", axes.standard), Cell("vq", axes.standard)
+    # Also where 1 is the smallest or largest weight and claim 2 takes another one for standard.
+    weight = "1" if "1" in axes.betas else axes.standard
+    standard, codes = Cell("linear", weight), Cell("vq", weight)
     # Ties in the globals error go to the smaller error of the tokens.
     lowest = min((_mean(evidence, GLOBALS, cell) for cell in whole), default=math.nan)
     tied = [cell for cell in whole if _mean(evidence, GLOBALS, cell) - lowest < d_globals]

@@ -7,6 +7,7 @@ or is missing is named in every figure that would show it.
 import math
 import textwrap
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,9 +119,11 @@ def wrapped(text: str, width: int) -> str:
     return textwrap.fill(words, width, break_long_words=False).replace(NO_BREAK, " ")
 
 
-def hatch(axes: Axes, corner: tuple[float, float], transform: Transform) -> None:
+def hatch(
+    axes: Axes, corner: tuple[float, float], transform: Transform, color: str = "grey"
+) -> None:
     """Hatch the square of side 1 at `corner`, where runs have no result."""
-    square = Rectangle(corner, 1, 1, fill=False, hatch="///", edgecolor="grey", linewidth=0)
+    square = Rectangle(corner, 1, 1, fill=False, hatch="///", edgecolor=color, linewidth=0)
     square.set_transform(transform)
     axes.add_patch(square)
 
@@ -206,6 +209,14 @@ def draw_seeds(
 def dodge(index: int, count: int, width: float = 0.7) -> float:
     """Return where the `index`-th of `count` neighbours lies in a slot of `width` around 0."""
     return width * ((index + 0.5) / count - 0.5)
+
+
+def finished_runs(grid: Grid, table: pd.DataFrame) -> "pd.Series[int]":
+    """Return how many runs of each cell of the plain grid have a result, by the summary."""
+    done = table[(table["status"] == "ok") & (table["variant"] == "")]
+    cells = product(grid.latent_space, map(format_beta, grid.globals_beta))
+    counts = done.groupby(["latent_space", "globals_beta"]).size()
+    return counts.reindex(pd.MultiIndex.from_tuples(cells), fill_value=0)
 
 
 def intervals_text(n: "pd.Series[int]") -> str:

@@ -55,7 +55,9 @@ YARDSTICK_COLUMNS = {
 }
 
 
-def collect(grid: Grid, runs: Path, yardsticks: Path, output: Path) -> None:
+def collect(
+    grid: Grid, runs: Path, yardsticks: Path, output: Path, leave_out: Collection[str] = ()
+) -> None:
     """Write the summary of all runs of `grid`.
 
     Parameters
@@ -68,15 +70,20 @@ def collect(grid: Grid, runs: Path, yardsticks: Path, output: Path) -> None:
         Facts of the data set.
     output
         The CSV file to make; rows in the order of the run numbers, timings in the last columns.
+    leave_out
+        Runs that count as missing, since they are of other settings or data.
     """
-    write_text(output, "\n".join(summary_lines(grid, runs, yardsticks)) + "\n")
+    write_text(output, "\n".join(summary_lines(grid, runs, yardsticks, leave_out)) + "\n")
 
 
-def summary_lines(grid: Grid, runs: Path, yardsticks: Path) -> list[str]:
+def summary_lines(
+    grid: Grid, runs: Path, yardsticks: Path, leave_out: Collection[str] = ()
+) -> list[str]:
     """Return the lines of the summary; parameters as in `collect`."""
     reference = read_long(yardsticks)
     rows = [
-        {"number": number} | summarise(key, RunFolder(runs / key.name), reference)
+        {"number": number}
+        | summarise(key, RunFolder(runs / key.name), reference, counts=key.name not in leave_out)
         for number, key in enumerate(grid.runs)
     ]
     table = pd.DataFrame(rows)
@@ -84,19 +91,23 @@ def summary_lines(grid: Grid, runs: Path, yardsticks: Path) -> list[str]:
 
 
 def summarise(
-    key: RunKey, folder: RunFolder, yardsticks: dict[tuple[str, str], float]
+    key: RunKey,
+    folder: RunFolder,
+    yardsticks: dict[tuple[str, str], float],
+    *,
+    counts: bool = True,
 ) -> dict[str, Any]:
     """Return one row of the summary.
 
-    `status` is ok; missing when the run's files are not all there; diverged when its training
-    ended with a loss that is not finite. A diverged run keeps its key, and no metric of it is
-    shown, so that it can never win a comparison.
+    `status` is ok; missing when the run does not count or its files are not all there; diverged
+    when its training ended with a loss that is not finite. A diverged run keeps its key, and no
+    metric of it is shown, so that it can never win a comparison.
     """
     row: dict[str, Any] = {**key.columns, "status": "missing"}
     files = {split: folder.metrics(split) for split in ("train", "val", "test")}
     tables: dict[str, pd.DataFrame] = {}
     measured: dict[tuple[str, str], float] = {}
-    if folder.is_finished:
+    if counts and folder.is_finished:
         tables = {split: read_epochs(files[split], key) for split in ("train", "val")}
         losses = np.concatenate([table["loss"] for table in tables.values()])
         row["status"] = "ok" if np.isfinite(losses).all() else "diverged"

@@ -127,11 +127,14 @@ def _balanced(evidence: Evidence, matrix: Sequence[tuple[Priority, Judgement]]) 
     priority, guess = next(pair for pair in matrix if pair[0].claim.number == "M2")
     if guess.word == UNTESTED:
         support = f"the guess {priority.guess.name} is not tested"
+    elif priority.best == priority.guess:
+        support = f"that this guess is as good as any: {guess.word}"
     else:
         support = f"that the guess {priority.guess.name} is as good: {guess.word}"
-    if priority.best:
-        return f"{priority.best.name} measured best, and {support}"
     whole = all(set(evidence.statuses[cell]) <= {"ok", None} for cell in evidence.cells())
+    among = "" if whole else " of the cells without a hole"
+    if priority.best:
+        return f"{priority.best.name} measured best{among}, and {support}"
     return f"no cell{'' if whole else ' without a hole'} qualifies, and {support}"
 
 
@@ -262,7 +265,8 @@ def _document(verdict: Verdict, evidence: Evidence, settings: CompareSettings) -
 def _numbers(verdict: Verdict) -> Document:
     """Return the section with every component of every claim."""
     judgements = verdict.judgements + [j for _, j in verdict.matrix]
-    head = ["", "difference", "n", "mean", "interval", "strict interval", "needed"]
+    intervals = ["interval", "strict interval", "these runs alone"]
+    head = ["", "difference", "n", "mean", *intervals, "needed"]
     rows = [[j.claim.number, *_result_cells(r)] for j in judgements for r in j.results]
     return [Heading("The numbers behind the answers"), Table(head, rows)]
 
@@ -274,6 +278,7 @@ def _result_cells(result: Result) -> list[str]:
         f"{result.estimate.mean:.4g}" if result.estimate.num_seeds else "",
         _bounds(result.interval),
         _bounds(result.strict_interval),
+        _bounds(result.event_interval),
         describe_region(result),
     ]
 

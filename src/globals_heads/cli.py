@@ -18,6 +18,7 @@ import yaml
 from globals_heads.facts import RunFolder
 from globals_heads.files import UserError, brief, only_writer, write_text
 from globals_heads.manifest import sources, write_manifest
+from globals_heads.provenance import file_digest
 from globals_heads.settings import (
     CompareSettings,
     Grid,
@@ -33,6 +34,7 @@ from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, load_yaml, validated
 
 WATCH_INTERVAL_S = 2.0
+PIPE_WIDTH = 1000
 
 app = typer.Typer(
     help="The steps of the study; the workflow runs them, and so can you.",
@@ -182,6 +184,7 @@ def pack(
 def yardsticks(
     output: Output,
     errors: Annotated[Path, typer.Option(help="The file of the errors per event to make.")],
+    manifest: Annotated[Path, typer.Option(help="The file to make that says from what.")],
     data: Data,
     settings: RunOption,
     threads: Threads = 1,
@@ -190,7 +193,11 @@ def yardsticks(
     from globals_heads.learn.yardsticks import measure_yardsticks
     from globals_heads.packing import open_packed
 
+    started = datetime.now(UTC)
+    made_from = sources("yardsticks", settings, file_digest(data))
     measure_yardsticks(open_packed(data), settings, output, errors, threads)
+    outputs = (output, errors)
+    write_manifest(manifest, manifest.parent, made_from, outputs, started, threads)
 
 
 @app.command()
@@ -211,19 +218,25 @@ def train(
     it save and leave with code 75; a second signal ends it at once.
     """
     # Before torch, which takes seconds to import.
-    with stop_requests(stop_with_parent) as stop, only_writer(run):
-        from globals_heads.learn import training
-        from globals_heads.learn.resume import Checkpoint, checkpoint_key
+    with stop_requests(stop_with_parent) as stop:
         from globals_heads.packing import open_packed
 
-        folder = RunFolder(run)
-        settings, packed = folder.read_settings(), open_packed(data)
-        started, made_from = datetime.now(UTC), sources("train", settings, data)
-        key = checkpoint_key(made_from, threads)
-        checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
-        training.train(settings, packed, folder, threads, checkpoint)
-        outputs = (folder.model, folder.metrics("train"), folder.metrics("val"))
-        write_manifest(folder, "train", made_from, outputs, started, threads)
+        folder, started = RunFolder(run), datetime.now(UTC)
+        settings = folder.read_settings()
+        made_from = sources("train", settings, file_digest(data))
+        # Not under the lock, which the process that looks through the file would hold, too.
+        packed = open_packed(data)
+        with only_writer(run, lambda: stop.raise_if_asked("waiting for another process")):
+            from globals_heads.learn import training
+            from globals_heads.learn.resume import Checkpoint, checkpoint_key
+
+            key = checkpoint_key(made_from, threads)
+            checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
+            training.train(settings, packed, folder, threads, checkpoint)
+            outputs = (folder.model, folder.metrics("train"), folder.metrics("val"))
+            write_manifest(
+                folder.manifest("train"), folder.path, made_from, outputs, started, threads
+            )
 
 
 @app.command()
@@ -235,10 +248,10 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
 
     folder, started = RunFolder(run), datetime.now(UTC)
     settings = folder.read_settings()
-    made_from = sources("evaluate", settings, data)
+    made_from = sources("evaluate", settings, file_digest(data))
     evaluation.evaluate(open_packed(data), folder, threads, settings)
     outputs = (folder.metrics("test"), folder.events("test"))
-    write_manifest(folder, "evaluate", made_from, outputs, started, threads)
+    write_manifest(folder.manifest("evaluate"), folder.path, made_from, outputs, started, threads)
     # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
     # finished ones have made; from their checkpoints they make it again at once.
     delete_checkpoint(folder.checkpoint)
@@ -443,7 +456,9 @@ def status(
 
     console = Console()
     if not watch:
-        # Piped into a file or another program, lines are not folded.
+        # Piped into a file or another program, nothing is folded or cut.
+        if not console.is_terminal:
+            console.width = PIPE_WIDTH
         console.print(rendered(read_status(runs)), soft_wrap=not console.is_terminal)
         return
     with Live(console=console, auto_refresh=False) as live:
@@ -453,6 +468,10 @@ def status(
 
 @app.command()
 def verify(
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(help="Further overlays and KEY=VALUEs.", show_default=False),
+    ] = None,
     configfile: Annotated[list[Path] | None, typer.Option(help="An overlay; may repeat.")] = None,
     config: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A top-level key; may repeat.")
@@ -463,17 +482,22 @@ def verify(
 
     Give the same --configfile and --config as to snakemake.
     """
+    from globals_heads.compare.verify import DATA
     from globals_heads.compare.verify import verify as differences
 
+    # As snakemake takes them: one option, several values.
+    configfile, config = configfile or [], config or []
+    for word in more or ():
+        config.append(word) if "=" in word else configfile.append(Path(word))
     values: dict[str, Any] = {}
-    for path in (Path("config/config.yaml"), *(configfile or ())):
+    for path in (Path("config/config.yaml"), *configfile):
         try:
             values = merged(values, load_yaml(path.read_text(encoding="utf-8")) or {})
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path} is no YAML file with settings ({error}); give one in this folder's config."
             ) from error
-    for assignment in config or ():
+    for assignment in config:
         key, _, text = assignment.partition("=")
         values = merged(values, {key: _loaded(text)})
     study = validated(Settings, values, "config/config.yaml, --configfile or --config")
@@ -481,9 +505,9 @@ def verify(
     for run, problems in found.items():
         for problem in problems:
             print(f"{run}: {problem}")
-    good = sum(not problems for problems in found.values())
-    print(f"{good} of {len(found)} runs come from this config, these data and this code.")
-    if good < len(found):
+    good = 0 if found[DATA] else sum(not found[key.name] for key in study.runs)
+    print(f"{good} of {len(study.runs)} runs come from this config, these data and this code.")
+    if any(found.values()):
         raise typer.Exit(1)
 
 

@@ -162,6 +162,27 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
     return {split: Events.from_rows(rows, labels) for split, (rows, labels) in arrays.items()}
 
 
+def read_origin(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the settings of a simulation from its token file, and how many events that holds.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, or no file of the simulation.
+    """
+    try:
+        with open_hdf5(path) as file:
+            settings = dict(json.loads(file.attrs["settings"]))
+            return settings, sum(len(file[f"X_{split}"]) for split in SPLITS)
+    except UserError:
+        raise
+    except Exception as error:  # HDF5 answers a damaged file with errors of all types
+        raise UserError(
+            f"{path} is no file of simulated events that can be read ({brief(error)}); "
+            "delete it and run snakemake again."
+        ) from error
+
+
 def _by_lower_name(path: Path, file: h5py.File) -> dict[str, str]:
     """Return the names in the file by their spelling in lower case."""
     by_name: dict[str, str] = {}
@@ -169,20 +190,27 @@ def _by_lower_name(path: Path, file: h5py.File) -> dict[str, str]:
         other = by_name.setdefault(name.lower(), name)
         if other != name:
             raise UserError(
-                f"{path} has both {other} and {name}; each name must be there once, in any case, "
-                "so delete one of them."
+                f"{path} has both {other!r} and {name!r}; each name must be there once, in any "
+                "case, so delete one of them."
             )
     return by_name
 
 
 def _read(path: Path, file: h5py.File, by_name: Mapping[str, str], name: str) -> NDArray[Any]:
     """Return one data set as float64, or say what is wrong with it."""
-    dataset = file[by_name[name.lower()]] if name.lower() in by_name else None
+    found = by_name.get(name.lower())
+    # What lies elsewhere is no part of the fingerprint by which this file is known.
+    outside = f"{name} in {path} leads to another place; store its values in the file itself."
+    if found is not None and not isinstance(file.get(found, getlink=True), h5py.HardLink):
+        raise UserError(outside)
+    dataset = None if found is None else file[found]
     if not isinstance(dataset, h5py.Dataset):
         raise UserError(
             f"{path} has no data set {name} (it has {reprlib.repr(list(by_name.values()))}); "
             "a token file needs X_train, X_val, X_test, Y_train, Y_val and Y_test."
         )
+    if dataset.external or dataset.is_virtual:
+        raise UserError(outside)
     if dataset.dtype.kind not in "fiu":
         raise UserError(
             f"{name} in {path} holds {dataset.dtype} values; only numbers are allowed, "

@@ -2,20 +2,22 @@
 
 import errno
 import fcntl
+import math
 import os
 import shutil
 import socket
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 LOCK = ".lock"
-# Who asks whether a lock is held holds it for a moment.
 LOCK_PATIENCE_S = 1.0
+# How the line in a log begins that says who holds the lock.
+WAITING = "Waiting"
 
 
 class UserError(Exception):
@@ -92,16 +94,23 @@ def _not_written(path: Path, error: OSError) -> UserError:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a lock on `folder` for as long as the block runs, or this process lives.
 
     A training process can outlive a Snakemake that was killed; without the lock it would
     overwrite what the next one has made.
 
+    Parameters
+    ----------
+    folder
+        The folder of a run.
+    while_waiting
+        Called now and then while another process holds the lock; raises to give up.
+
     Raises
     ------
     UserError
-        If another process holds the lock, there is no such folder, or its file system has no locks.
+        If there is no such folder, or its file system has no locks.
     """
     path = folder / LOCK
     try:
@@ -113,14 +122,7 @@ def only_writer(folder: Path) -> Iterator[None]:
             "write to."
         ) from error
     with stream:  # closing it, as the end of the process does, releases the lock
-        try:
-            _lock(stream)
-        except BlockingIOError as error:
-            stream.seek(0)
-            raise UserError(
-                f"Another process is still training {folder} ({stream.read().strip()}); wait for "
-                "it or end it, then run the same command again."
-            ) from error
+        _lock(stream, folder, while_waiting)
         try:
             stream.truncate(0)
             # Past the stream's buffer, which closing would try in vain to empty onto a full disk.
@@ -130,14 +132,22 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
 
 
-def _lock(stream: TextIO) -> None:
-    deadline = time.monotonic() + LOCK_PATIENCE_S
+def _lock(stream: TextIO, folder: Path, while_waiting: Callable[[], None]) -> None:
+    # Not at once: who asks whether a lock is held holds it for a moment.
+    to_be_named_at = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
+            if time.monotonic() > to_be_named_at:
+                to_be_named_at = math.inf
+                stream.seek(0)
+                print(
+                    f"{WAITING} for another process that still trains {folder} "
+                    f"({stream.read().strip()})",
+                    flush=True,
+                )
+            while_waiting()
             time.sleep(LOCK_PATIENCE_S / 20)
         except OSError as error:
             raise UserError(

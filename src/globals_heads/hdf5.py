@@ -1,6 +1,7 @@
 """HDF5 files: written whole or not at all, and opened only if HDF5 gets through them."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import h5py
 
 from globals_heads.files import UserError, atomic_path
+from globals_heads.stopping import SIGNALS
 
 # A sound file takes milliseconds.
 PATIENCE_S = 60.0
@@ -57,12 +59,10 @@ def open_hdf5(path: Path) -> h5py.File:
     # A fork: to start another Python for it would take longer than most files.
     look = multiprocessing.get_context("fork").Process(target=_look_through, args=(path,))
     look.start()
-    look.join(PATIENCE_S)
-    ended = look.exitcode
-    look.kill()
     look.join()
-    if ended != 0:
-        problem = f"finds no end of it in {PATIENCE_S:g} s" if ended is None else "crashes on it"
+    if look.exitcode != 0:
+        endless = look.exitcode == -signal.SIGALRM
+        problem = f"finds no end of it in {PATIENCE_S:g} s" if endless else "crashes on it"
         raise UserError(
             f"{path} is so damaged that HDF5 {problem}; fetch or make it again, or give another."
         )
@@ -71,6 +71,11 @@ def open_hdf5(path: Path) -> h5py.File:
 
 def _look_through(path: Path) -> None:
     """Follow all that leads to attributes and data; errors will come again to who reads them."""
+    # The system ends it, also inside a call and when the process that asked for it is gone.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
     with suppress(Exception), h5py.File(path, "r") as file:
         _look_at("/", file)
         file.visititems(_look_at)

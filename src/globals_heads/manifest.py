@@ -16,22 +16,37 @@ from globals_heads.provenance import code_digest, digest, file_digest
 from globals_heads.settings import RunSettings
 
 # Module of the package whose sources decide what a step makes.
-CODE = {"train": "learn.training", "evaluate": "learn.evaluation"}
+CODE = {
+    "train": "learn.training",
+    "evaluate": "learn.evaluation",
+    "yardsticks": "learn.yardsticks",
+}
+STEPS_OF_A_RUN = ("train", "evaluate")
 LIBRARIES = ("globals-heads", "torch", "numpy", "vector-quantize-pytorch")
 
 
-def sources(step: str, settings: RunSettings, data: Path) -> dict[str, str]:
-    """Return digests of all that decides what `step` makes: settings, packed data and code."""
+def sources(step: str, settings: RunSettings, data: str) -> dict[str, str]:
+    """Return digests of all that decides what `step` makes: settings, packed data and code.
+
+    Parameters
+    ----------
+    step
+        A key of `CODE`.
+    settings
+        Those of the run, or of the yardsticks' network.
+    data
+        The digest of the packed file.
+    """
     return {
         "settings": digest(settings.model_dump()),
-        "packed data": file_digest(data),
+        "packed data": data,
         "code": code_digest(CODE[step]),
     }
 
 
 def write_manifest(
-    folder: RunFolder,
-    step: str,
+    path: Path,
+    folder: Path,
     made_from: dict[str, str],
     outputs: Iterable[Path],
     started: datetime,
@@ -41,23 +56,23 @@ def write_manifest(
 
     Parameters
     ----------
+    path
+        The file to make.
     folder
-        The run.
-    step
-        A key of `CODE`.
+        The folder of the run or the data set.
     made_from
         As from `sources`, before the step began.
     outputs
-        Its files in the run's folder.
+        Its files in the folder.
     started
         When this attempt began; a resumed training has had earlier ones.
     threads
         CPU threads.
     """
     content = {
-        "step": step,
+        "step": path.stem.removeprefix("manifest_"),
         "made_from": made_from,
-        "outputs": {str(path.relative_to(folder.path)): file_digest(path) for path in outputs},
+        "outputs": {str(each.relative_to(folder)): file_digest(each) for each in outputs},
         "threads": threads,
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
         "machine": {"host": platform.node(), "system": platform.platform()},
@@ -65,18 +80,17 @@ def write_manifest(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "peak_memory_mib": round(peak_memory_mib(), 1),
     }
-    write_text(folder.manifest(step), json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def read_manifest(folder: RunFolder, step: str) -> dict[str, Any]:
-    """Return the manifest of a step.
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return what a manifest says.
 
     Raises
     ------
     UserError
         If it is missing or damaged.
     """
-    path = folder.manifest(step)
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         made_from, outputs = content["made_from"], content["outputs"]
@@ -105,7 +119,7 @@ def is_finished(folder: RunFolder, settings: RunSettings, made_from: dict[str, s
     """
     wanted = {"settings": digest(settings.model_dump())} | made_from
     try:
-        found = [read_manifest(folder, step)["made_from"] for step in CODE]
+        found = [read_manifest(folder.manifest(step))["made_from"] for step in STEPS_OF_A_RUN]
     except UserError:
         return False
     return folder.is_finished and all(wanted.items() <= each.items() for each in found)

@@ -250,6 +250,7 @@ def open_packed(path: Path) -> PackedData:
                     "delete it and run snakemake again."
                 )
             info = DataInfo.from_dict(json.loads(file.attrs["info"]))
+            _check_info(info)
             splits = {
                 name: PackedSplit(**{key: _map(path, file[name][key]) for key in _ARRAYS})
                 for name in SPLITS
@@ -266,18 +267,37 @@ def open_packed(path: Path) -> PackedData:
     return PackedData(info=info, **splits)
 
 
-_ARRAYS = ("features", "types", "offsets", "globals")
+_ARRAYS = {"features": "float32", "types": "uint8", "offsets": "int64", "globals": "float32"}
 
 
 def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
     offset = dataset.id.get_offset()
-    if offset is None:  # an empty data set has no place in the file
+    if dataset.size == 0:  # an empty data set has no place in the file
         return np.empty(dataset.shape, dataset.dtype)
+    if offset is None:
+        raise ValueError(f"{dataset.name} is not stored in one piece")
     return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+
+
+def _check_info(info: DataInfo) -> None:
+    """Raise `ValueError` if the normalisation is none."""
+    scales = [info.met_scale_gev, *info.features.scale, *info.globals.scale]
+    numbers = [*info.features.mean, *info.features.period, *info.globals.mean, *info.globals.period]
+    if not all(math.isfinite(x) for x in scales + numbers) or min(scales) <= 0:
+        raise ValueError("the normalisation has numbers that are not finite, or scales of 0")
+    for columns in (info.features, info.globals):
+        lengths = {len(columns.names), len(columns.mean), len(columns.scale), len(columns.period)}
+        if len(lengths) > 1:
+            raise ValueError(f"the normalisation of {columns.names} has other lengths")
+    if info.num_slots < 1:
+        raise ValueError(f"num_slots is {info.num_slots}")
 
 
 def _check(name: str, split: PackedSplit, info: DataInfo) -> None:
     """Raise `ValueError` if a split is not what `pack` writes."""
+    for array, dtype in _ARRAYS.items():
+        if getattr(split, array).dtype != dtype:
+            raise ValueError(f"{array} of {name} are {getattr(split, array).dtype}, not {dtype}")
     num_objects = int(split.offsets[-1])
     if (
         split.features.shape != (num_objects, len(info.features.names))

@@ -16,15 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError, is_locked
+from globals_heads.files import WAITING, UserError, is_locked
 from globals_heads.settings import LatentSpace
 
+# In the order of the live view.
 STYLES = {
-    "running": "cyan",
-    "done": "green",
-    "waiting": "dim",
-    "diverged": "magenta",
     "failed": "red",
+    "running": "cyan",
+    "diverged": "magenta",
+    "waiting": "dim",
+    "done": "green",
 }
 EPOCH_LINE = re.compile(
     r"^\[(\d+)/(\d+)\] val_loss=(\S+) .*?(\d+) events/s, (\S+) s/epoch$", re.MULTILINE
@@ -106,7 +107,8 @@ def _run_status(runs: Path, name: str) -> RunStatus:
     log = runs.parent / "logs" / "train" / f"{name}.log"
     tail = _tail(log) or _tail(folder.path / "run.log")
     wanted = NUM_EPOCHS.search(_tail(folder.settings))
-    status = RunStatus(name, "waiting", 0, int(wanted[1]) if wanted else 0)
+    epochs_wanted = int(wanted[1]) if wanted else 0
+    status = RunStatus(name, "waiting", 0, epochs_wanted)
     left = None
     for epoch, epochs, val_loss, throughput, epoch_time_s in EPOCH_LINE.findall(tail):
         status = status._replace(
@@ -114,7 +116,8 @@ def _run_status(runs: Path, name: str) -> RunStatus:
         )
         left = (int(epochs) - int(epoch)) * float(epoch_time_s)
     last = tail.strip().rpartition("\n")[2]
-    if folder.is_finished:
+    # Made with as many epochs as its cfg.yaml says now; otherwise it is to be trained again.
+    if folder.is_finished and status.epochs == epochs_wanted:
         diverged = last.startswith("diverged")
         return status._replace(
             state="diverged" if diverged else "done", note=f"{last} ({log})" if diverged else ""
@@ -122,7 +125,10 @@ def _run_status(runs: Path, name: str) -> RunStatus:
     if is_locked(folder.path):
         if left is not None:
             left = max(left - (time.time() - log.stat().st_mtime), 0.0)
-        return status._replace(state="running", left_s=left)
+        note = f"{last} ({log})" if last.startswith(WAITING) else ""
+        return status._replace(state="running", left_s=left, note=note)
+    if folder.is_finished:
+        return RunStatus(name, "waiting", 0, epochs_wanted)
     if folder.model.is_file():
         log = runs.parent / "logs" / "evaluate" / f"{name}.log"
         last = _tail(log).strip().rpartition("\n")[2]
@@ -134,7 +140,7 @@ def _run_status(runs: Path, name: str) -> RunStatus:
 
 def _reason(last: str, log: Path) -> str:
     """Return why a run ended, as the last line of its log says it; nothing without a line."""
-    if EPOCH_LINE.match(last) or last.startswith("resumed"):
+    if EPOCH_LINE.match(last) or last.startswith(("resumed", WAITING)):
         last = "killed without a word"
     return f"{last} ({log})" if last else ""
 
@@ -148,8 +154,18 @@ def _tail(path: Path) -> str:
         return ""
 
 
-def rendered(statuses: list[RunStatus]) -> Group:
-    """Return the grid as a table for the terminal; notes and sums below it."""
+def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
+    """Return the grid as a table for the terminal, with notes and sums.
+
+    Parameters
+    ----------
+    statuses
+        Of all runs.
+    live
+        Whether the end may be cut off by a small terminal: then what matters comes first.
+    """
+    if live:
+        statuses = sorted(statuses, key=lambda status: list(STYLES).index(status.state))
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "state", "epoch", "val_loss", "events/s", "left"):
         right = heading in ("epoch", "val_loss", "events/s", "left")
@@ -166,11 +182,12 @@ def rendered(statuses: list[RunStatus]) -> Group:
     counts = Counter(status.state for status in statuses)
     sums = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
     notes = [Text(f"{status.run}: {status.note}") for status in statuses if status.note]
-    return Group(table, *notes, Text(f"{len(statuses)} runs: {sums}"))
+    total = Text(f"{len(statuses)} runs: {sums}")
+    return Group(total, *notes, table) if live else Group(table, *notes, total)
 
 
 def watched(runs: Path, interval_s: float) -> Iterator[Group]:
     """Yield the table again and again, each `interval_s` seconds."""
     while True:
-        yield rendered(read_status(runs))
+        yield rendered(read_status(runs), live=True)
         time.sleep(interval_s)

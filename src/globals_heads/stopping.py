@@ -6,7 +6,7 @@ module knows nothing of what is saved.
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -38,6 +38,25 @@ class StopRequest:
         if self.parent is not None and os.getppid() != self.parent:
             return "the end of the process that started it"
         return self.signal
+
+    def raise_if_asked(self, position: str, save: Callable[[], None] = lambda: None) -> None:
+        """Do what is to be done if this process has been asked to stop: save and leave.
+
+        Parameters
+        ----------
+        position
+            Where it is, in words.
+        save
+            Saves what is needed to go on from there.
+
+        Raises
+        ------
+        Stopped
+            After saving.
+        """
+        if reason := self.reason:
+            save()
+            raise Stopped(f"Stopped by {reason}, {position}; the same command goes on from there.")
 
 
 @contextmanager

@@ -9,6 +9,8 @@ one Snakemake less. Its settings have the prefix --slurm-groups- instead of --sl
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
 from snakemake_executor_plugin_slurm_jobstep import get_cpu_setting
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
@@ -24,6 +26,16 @@ class Executor(SlurmExecutor):
         the others.
         """
         return "--keep-going"
+
+    def run_job(self, job: JobExecutorInterface) -> None:
+        """Submit a job, in a thread of its own.
+
+        What the plugin raises there nobody would hear of, and Snakemake would wait for ever.
+        """
+        try:
+            super().run_job(job)
+        except WorkflowError as error:
+            self._report_job_error_threadsafe(SubmittedJobInfo(job), f"Not submitted: {error}")
 
     def format_job_exec(self, job: JobExecutorInterface) -> str:
         """Return the command of the Slurm job.

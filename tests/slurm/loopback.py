@@ -170,7 +170,7 @@ def clear() -> None:
         If the machine has a Slurm of somebody else's.
     """
     paths = [ETC / name for name in ("slurm.conf", "gres.conf") if (ETC / name).exists()]
-    marks = {path.read_text(encoding="utf-8").splitlines()[0] for path in paths}
+    marks = {path.read_text(encoding="utf-8").partition("\n")[0] for path in paths}
     if not all(mark.startswith(MARK) for mark in marks):
         raise NotPossibleError(f"{ETC} holds the configuration of another Slurm")
     for mark in marks:

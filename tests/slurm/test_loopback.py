@@ -1,5 +1,6 @@
 """The cluster of these tests: alone on its machine, seen by nobody else, gone afterwards."""
 
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -18,12 +19,13 @@ def etc(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_other_slurm_is_left_alone(etc):
+@pytest.mark.parametrize("content", [FOREIGN, ""])
+def test_other_slurm_is_left_alone(etc, content):
     """A configuration that is not ours is neither read for daemons to kill nor changed."""
-    (etc / "slurm.conf").write_text(FOREIGN, encoding="utf-8")
+    (etc / "slurm.conf").write_text(content, encoding="utf-8")
     with pytest.raises(NotPossibleError, match="another Slurm"):
         loopback.clear()
-    assert (etc / "slurm.conf").read_text(encoding="utf-8") == FOREIGN
+    assert (etc / "slurm.conf").read_text(encoding="utf-8") == content
 
 
 def test_remains_are_cleared(etc, tmp_path_factory):
@@ -32,8 +34,9 @@ def test_remains_are_cleared(etc, tmp_path_factory):
     for name in ("slurm.conf", "gres.conf"):
         (etc / name).write_text(f"{loopback.MARK}{state}\n", encoding="utf-8")
     (etc / "plugstack.conf").touch()
-    command = ["env", f"SLURM_CLUSTER_NAME={state.name}", "sleep", "60"]
-    with subprocess.Popen(command) as left, subprocess.Popen(["sleep", "60"]) as other:
+    of_job = os.environ | {"SLURM_CLUSTER_NAME": state.name}
+    sleep = ["sleep", "60"]
+    with subprocess.Popen(sleep, env=of_job) as left, subprocess.Popen(sleep) as other:
         (state / "slurmctld.pid").write_text(
             str(other.pid), encoding="utf-8"
         )  # a number used again

@@ -1,5 +1,6 @@
 """What a cluster does to runs: cancelled, preempted, out of time, on a node that fails."""
 
+import os
 import re
 import signal
 import subprocess
@@ -103,7 +104,11 @@ def test_snakemake_is_killed(submit, same_outcome):
     (commands,) = re.findall(r"^ {3}```\n( {3}squeue.*?)^ {3}```", readme, re.M | re.S)
     cancel, unlock, again = (line.strip() for line in commands.splitlines())
     assert again in unlock
-    subprocess.run(cancel, shell=True, check=True, cwd=submitted.study.path)
+    # As typed in a shell that came here by a link.
+    link = submitted.study.path.with_name("a link")
+    link.symlink_to(submitted.study.path)
+    environment = os.environ | {"PWD": str(link)}
+    subprocess.run(["bash", "-c", cancel], check=True, cwd=link, env=environment)
     submitted.study.run("--unlock", profile="profiles/slurm")
     submitted.start()
     submitted.wait()

@@ -1,5 +1,7 @@
 """From nothing to the report: generated events, two runs, figures, as a user starts it."""
 
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -46,6 +48,19 @@ def test_smoke_study(study_type, tmp_path):
     check_figures(study)
     assert not study.plan(), "a second run does nothing"
     check_report(study)
+    check_origin(study)
+
+
+def check_origin(study):
+    """The numbers come from this config, and would not from one with other events."""
+    command = [sys.executable, "-m", "globals_heads", "verify", "--configfile", "config/smoke.yaml"]
+    for more, code in (((), 0), (("--config", "num_events=400", "simulate={seed: 7}"), 1)):
+        found = subprocess.run(
+            [*command, *more], cwd=study.path, capture_output=True, text=True, check=False
+        )
+        assert found.returncode == code, found.stdout + found.stderr
+    assert "data: made with num_events 300, the config says 400\n" in found.stdout
+    assert "data: made with simulate.seed 0, the config says 7\n" in found.stdout
 
 
 def check_files(study):

@@ -111,9 +111,35 @@ def test_mev_is_recognised_without_jets(path):
     assert_allclose(read_token_file(path, OBJECT_TYPES)["val"].met, expected.met, rtol=1e-5)
 
 
-def test_a_dangling_link_in_the_file(path):
+def link_out(path):
     replace(path, "X_val", h5py.ExternalLink("nowhere.h5", "X"))
-    with pytest.raises(UserError, match="cannot be read as HDF5"):
+
+
+def link_within(path):
+    replace(path, "X_val", h5py.SoftLink("/X_train"))
+
+
+def store_outside(path):
+    values = rows(path)
+    with h5py.File(path, "r+") as file:
+        del file["X_val"]
+        outside = [(str(path.with_suffix(".raw")), 0, values.nbytes)]
+        file.create_dataset("X_val", values.shape, values.dtype, external=outside)
+
+
+def store_virtually(path):
+    layout = h5py.VirtualLayout((20, 92), "f4")
+    layout[:] = h5py.VirtualSource("nowhere.h5", "X", (20, 92))
+    with h5py.File(path, "r+") as file:
+        del file["X_val"]
+        file.create_virtual_dataset("X_val", layout)
+
+
+@pytest.mark.parametrize("store", [link_out, link_within, store_outside, store_virtually])
+def test_values_of_another_place_are_refused(path, store):
+    """They can change, or keep a reader waiting, with the file and its fingerprint the same."""
+    store(path)
+    with pytest.raises(UserError, match=r"X_val in .* leads to another place; store its values"):
         read_token_file(path, OBJECT_TYPES)
 
 

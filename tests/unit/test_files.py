@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 
 import pytest
 
@@ -53,20 +54,34 @@ def test_a_disk_that_fills_up_while_writing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_has_one_writer(tmp_path):
-    """A lock lasts as long as its process: the second writer is refused, a later one is not."""
+def give_up():
+    """Wait for no other process."""
+    raise AssertionError
+
+
+def test_a_folder_has_one_writer(tmp_path, capsys):
+    """The second writer waits and says for whom, until it gives up; a later one does not wait."""
+    given_up_at = time.monotonic() + 1.5
+
+    def give_up():
+        if time.monotonic() > given_up_at:
+            raise InterruptedError
+
     with (
-        only_writer(tmp_path),
-        pytest.raises(UserError, match="Another process is still training"),
-        only_writer(tmp_path),
+        only_writer(tmp_path, give_up),
+        pytest.raises(InterruptedError),
+        only_writer(tmp_path, give_up),
     ):
         pass
-    with only_writer(tmp_path):
+    with only_writer(tmp_path, give_up):
         pass
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("Waiting for another process that still trains ")
+    assert f"(process {os.getpid()} on " in line
 
 
 def test_what_goes_wrong_while_the_lock_is_held_is_no_conflict(tmp_path):
-    with pytest.raises(BlockingIOError), only_writer(tmp_path):
+    with pytest.raises(BlockingIOError), only_writer(tmp_path, give_up):
         raise BlockingIOError
 
 
@@ -78,7 +93,10 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
 
     (tmp_path / ".lock").touch()
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.raises(UserError, match=r"\.lock has no locks .*mount it"), only_writer(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"\.lock has no locks .*mount it"),
+        only_writer(tmp_path, give_up),
+    ):
         raise AssertionError
     assert not is_locked(tmp_path)
 
@@ -86,7 +104,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
     with (
         pytest.raises(UserError, match=r"nowhere/\.lock cannot be opened .*give the folder"),
-        only_writer(tmp_path / "nowhere"),
+        only_writer(tmp_path / "nowhere", give_up),
     ):
         pass
 

@@ -144,16 +144,30 @@ def test_interrupted_from_the_keyboard(tmp_path, data):
 
 
 def test_a_run_has_one_writer(tmp_path, data):
-    """The second process names the first and leaves; a killed one holds nothing."""
+    """The second process names the first and waits; a killed one holds nothing."""
     first = start(tmp_path, data, "none")
     wait_for(tmp_path, first)
     command = [sys.executable, "-m", "globals_heads", "train", str(tmp_path), "--data", str(data)]
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert second.returncode == 1
-    assert second.stderr.startswith("Error: Another process is still training ")
-    assert f"(process {first.pid} on " in second.stderr
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
+        line = second.stdout.readline()
+        assert line.startswith("Waiting for another process that still trains ")
+        assert f"(process {first.pid} on " in line
+        first.kill()
+        first.wait()
+        assert second.stdout.readline().startswith("resumed from checkpoint.pt")
+        second.stdout.read()
+    assert second.returncode == 0
+
+
+def test_who_waits_can_be_stopped(tmp_path, data):
+    """It has nothing to save, and leaves with the same code."""
+    first = start(tmp_path, data, "none")
+    wait_for(tmp_path, first)
+    command = [sys.executable, "-m", "globals_heads", "train", str(tmp_path), "--data", str(data)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
+        second.stdout.readline()
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(timeout=10) == EXIT_CODE
+        assert second.stdout.read().startswith("Stopped by SIGTERM, waiting for another process;")
     first.kill()
     first.wait()
-    third = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert third.returncode == 0
-    assert "resumed from checkpoint.pt" in third.stdout

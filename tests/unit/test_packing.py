@@ -1,5 +1,9 @@
 """Packing: real objects only, normalised by the training split, and back."""
 
+import json
+import math
+
+import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -165,6 +169,40 @@ def test_a_damaged_packed_file_is_refused(tmp_path, content):
     path = tmp_path / "packed.h5"
     if content is not None:
         path.write_bytes(content)
+    with pytest.raises(UserError, match=r"packed\.h5 is no packed file .* delete it"):
+        open_packed(path)
+
+
+def store_again(file, name, **options):
+    values = file[name][...]
+    del file[name]
+    file.create_dataset(name, data=values, **options)
+
+
+def change_info(file, **values):
+    file.attrs["info"] = json.dumps(json.loads(file.attrs["info"]) | values)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: store_again(file, "train/features", chunks=(10, 5), compression="gzip"),
+        lambda file: store_again(file, "train/features", dtype="f8"),
+        lambda file: store_again(file, "val/types", dtype="f4"),
+        lambda file: store_again(file, "test/offsets", dtype="u8"),
+        lambda file: store_again(file, "test/globals", dtype=">f4"),
+        lambda file: change_info(file, met_scale_gev=0),
+        lambda file: change_info(file, met_scale_gev=math.nan),
+        lambda file: change_info(file, met_scale_gev="wide"),
+        lambda file: change_info(file, num_slots=0),
+        lambda file: change_info(file, features={"names": ["eta"], "mean": [], "scale": [1]}),
+    ],
+)
+def test_a_packed_file_that_pack_does_not_write_is_refused(tmp_path, damage):
+    path = tmp_path / "packed.h5"
+    pack_random(path, PackSettings())
+    with h5py.File(path, "r+") as file:
+        damage(file)
     with pytest.raises(UserError, match=r"packed\.h5 is no packed file .* delete it"):
         open_packed(path)
 

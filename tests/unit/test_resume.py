@@ -144,6 +144,7 @@ def test_every_part_of_a_checkpoint_matters(tmp_path, data, undisturbed, monkeyp
     assert (best_epoch, diverged) == (2, False)
     train(tmp_path, data, stop_at=12)  # in the third
     restore = Progress.restore
+    monkeypatch.setattr(Progress, "_check", lambda *_: None)
     monkeypatch.setattr(
         Progress, "restore", lambda self, state: restore(self, state | {part: self.state()[part]})
     )
@@ -322,12 +323,57 @@ def test_a_checkpoint_whose_key_is_a_lie_is_named(tmp_path, data):
         train(tmp_path, data, "vq")
 
 
-def test_the_key_knows_settings_data_and_threads(tmp_path):
-    (tmp_path / "packed.h5").write_bytes(b"a")
-    (tmp_path / "other.h5").write_bytes(b"b")
+def change(*keys, value):
+    """Return a function that puts a value into nested dictionaries and lists."""
 
+    def change_in(state):
+        for key in keys[:-1]:
+            state = state[key]
+        state[keys[-1]] = value(state[keys[-1]]) if callable(value) else value
+
+    return change_in
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        change("epoch", value="x"),
+        change("epoch", value=-3),
+        change("epoch", value=99),
+        change("epoch", value=1.5),
+        change("step", value=10**6),
+        change("step", value=1.5),
+        change("best_epoch", value=7),
+        change("best_loss", value="x"),
+        change("history", value={}),
+        change("history", "train", value=[]),
+        change("history", "val", 0, "loss", value="x"),
+        change("sums", value=[]),
+        change("best_weights", value={}),
+        change("optimizer", "state", 0, "exp_avg", value=torch.zeros(3)),
+        change("optimizer", "state", 0, "exp_avg_sq", value=lambda old: old.double()),
+        change("model", "encoder.0.weight", value=torch.zeros(1)),
+    ],
+)
+def test_a_checkpoint_of_the_right_key_and_a_wrong_content_is_named(tmp_path, data, damage):
+    train(tmp_path, data, "none", stop_at=9)
+    path = tmp_path / "checkpoint.pt"
+    saved = torch.load(path, weights_only=True)
+    damage(saved["progress"])
+    torch.save(saved, path)
+    with pytest.raises(UserError, match=r"checkpoint\.pt does not hold .* delete it and run"):
+        train(tmp_path, data, "none")
+
+
+def test_a_checkpoint_that_is_no_file_is_named(tmp_path, data):
+    os.mkfifo(tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match=r"checkpoint\.pt is no file; delete it"):
+        train(tmp_path, data)
+
+
+def test_the_key_knows_settings_data_and_threads():
     def key_of(settings, data, threads):
-        return checkpoint_key(sources("train", settings, tmp_path / data), threads)
+        return checkpoint_key(sources("train", settings, data), threads)
 
     def differing(*arguments):
         other = key_of(*arguments)

@@ -1,6 +1,11 @@
 """The live view: each state from the files that a run leaves behind."""
 
+import io
 import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -61,6 +66,11 @@ def test_the_line_of_a_log_is_understood():
     assert match.groups() == ("3", "20", "0.5", "1234", "0.125")
 
 
+def give_up():
+    """Wait for no other process."""
+    raise AssertionError
+
+
 def test_a_run_waits_until_its_log_says_anything(runs):
     assert status(runs)[:4] == (RUN, "waiting", 0, 4)
     log(runs)
@@ -70,23 +80,65 @@ def test_a_run_waits_until_its_log_says_anything(runs):
 def test_a_run_trains_while_its_lock_is_held(runs):
     path = log(runs, *LINES)
     os.utime(path, (time.time() - 5, time.time() - 5))
-    with only_writer(runs / RUN):
+    with only_writer(runs / RUN, give_up):
         found = status(runs)
     assert found[1:6] == ("running", 2, 4, "0.2", 900)
     assert 13 < found.left_s <= 15  # two epochs of ten seconds, five of which have passed
 
 
+def test_a_run_that_waits_for_another_process_says_for_whom(runs):
+    line = "Waiting for another process that still trains it (process 7 on node)"
+    log(runs, line)
+    with only_writer(runs / RUN, give_up):
+        found = status(runs)
+    assert found.state == "running"
+    assert found.note.startswith(line)
+
+
+def test_a_finished_run_with_other_epochs_than_its_settings_waits(runs):
+    """Snakemake will train it again, and has not yet come to it."""
+    log(runs, *(line.replace("/4]", "/2]") for line in LINES))
+    finish(runs)
+    assert status(runs)[:4] == (RUN, "waiting", 0, 4)
+
+
+def test_nothing_is_cut_off_for_another_program(runs):
+    """A table is as wide as its longest name, whatever the terminal."""
+    command = [sys.executable, "-m", "globals_heads", "status", "--runs", str(runs)]
+    long = runs / ("a_long_name_of_a_variant" * 4) / RUN
+    shutil.copytree(runs / RUN, long)
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(rf"^{'a_long_name_of_a_variant' * 4}/{RUN} +waiting +0/4", found, re.M)
+
+
+def test_the_live_view_begins_with_what_matters(runs):
+    """A small terminal cuts off its end."""
+    finish(runs)
+    failed = runs / "vq/beta_10/seed_1"
+    shutil.copytree(runs / RUN, failed)
+    RunFolder(failed).model.unlink()
+    path = runs.parent / "logs/train/vq/beta_10/seed_1.log"
+    path.parent.mkdir(parents=True)
+    path.write_text("Error: out of luck\n")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(rendered(read_status(runs), live=True))
+    first, note, _, row, *_ = console.export_text().splitlines()
+    assert first.startswith("2 runs: 1 failed, 1 done")
+    assert note.startswith("vq/beta_10/seed_1: ")
+    assert row.startswith("vq/beta_10/seed_1")
+
+
 def test_a_first_epoch_has_no_time_left_to_tell(runs):
     log(runs)
-    with only_writer(runs / RUN):
+    with only_writer(runs / RUN, give_up):
         assert status(runs)[1:7] == ("running", 0, 4, "", None, None)
 
 
 def test_asking_does_not_keep_a_training_from_its_lock(runs):
-    with only_writer(runs / RUN):
+    with only_writer(runs / RUN, give_up):
         assert is_locked(runs / RUN)
     assert not is_locked(runs / RUN)
-    with only_writer(runs / RUN):
+    with only_writer(runs / RUN, give_up):
         pass
 
 

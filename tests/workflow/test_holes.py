@@ -92,12 +92,12 @@ KILLED = f"""
 _only_writer = only_writer
 
 
-def only_writer(folder):
+def only_writer(folder, *rest):
     import signal
 
     if str(folder).endswith("{RUN}"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return _only_writer(folder)
+    return _only_writer(folder, *rest)
 """
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 
 CPU_RULES = {"pack", "yardsticks", "evaluate", "plot_run", "collect", "judge", "plot_met"}
@@ -58,6 +59,29 @@ def test_site_values(empty_study):
     assert resources["train"]["runtime"] == "90"
     assert resources["evaluate"]["slurm_partition"] == "long"
     assert {each["slurm_account"] for each in resources.values()} == {"atlas-2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("STUDY_GPU", "gpu:a100-sxm4:1", "takes gpu, gpu:1 or gpu:TYPE:1"),
+        ("STUDY_GPU", "one", None),
+        ("STUDY_GPU", " ", None),
+        ("STUDY_MINUTES", "90.5", "give whole minutes, at least 3"),
+        ("STUDY_MINUTES", "2", "give whole minutes, at least 3"),
+        ("STUDY_MINUTES", "-5", "give whole minutes, at least 3"),
+        ("STUDY_MINUTES", "", None),
+    ],
+)
+def test_odd_site_values(empty_study, name, value, sentence):
+    """What cannot be asked for ends with one sentence at once; empty is the default or none."""
+    empty_study.environment |= {name: value}
+    process = empty_study.snakemake("-n", profile="profiles/slurm")
+    assert process.returncode == (1 if sentence else 0), process.stdout
+    if sentence:
+        _, line = process.stdout.splitlines()  # the first one names the profile
+        assert line.startswith(f"Error: {name} is {value!r}")
+        assert sentence in line
 
 
 def test_without_gpu(empty_study):

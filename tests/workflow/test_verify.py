@@ -111,6 +111,35 @@ def test_other_code_is_named(study):
     assert not any("train: made" in line for line in lines)
 
 
+def test_other_settings_of_the_data_are_named(study):
+    """Given as snakemake takes them; no run comes from such data."""
+    words = ("--config", "pack={globals_target: polar}", "epochs=1")
+    code, lines = verify(study, *words)
+    assert code == 1
+    assert lines == [
+        "data: made with pack.globals_target components, the config says polar",
+        "0 of 4 runs come from this config, these data and this code.",
+    ]
+
+
+def test_other_yardsticks_are_named(study):
+    """They are columns of the summary."""
+    path = study / "src/globals_heads/learn/yardsticks.py"
+    path.write_text(path.read_text() + "\n_EDITED = True\n")
+    code, lines = verify(study)
+    assert code == 1
+    assert lines[0] == "data: yardsticks: made from other code than now"
+
+
+def test_a_row_twice_is_named(study):
+    """Whoever sums or counts would be misled."""
+    summary = study / "results/summary.csv"
+    summary.write_text(summary.read_text() + summary.read_text().splitlines()[-1] + "\n")
+    code, lines = verify(study)
+    assert code == 1
+    assert lines[0] == "summary.csv: it has rows twice or in another order"
+
+
 def test_other_data_are_named(study):
     """The packed file was made again from something else."""
     packed = next((study / "results/data").glob("*/packed.h5"))

@@ -69,6 +69,7 @@ rule yardsticks:
     output:
         facts="results/data/{dataset}/yardsticks.csv",
         errors="results/data/{dataset}/events_test.npz",
+        manifest="results/data/{dataset}/manifest_yardsticks.json",
     log:
         "results/logs/yardsticks/{dataset}.log",
     conda:
@@ -78,4 +79,4 @@ rule yardsticks:
         code=provenance.code_digest("learn.yardsticks"),
     shell:
         "python -m globals_heads yardsticks {output.facts} --errors {output.errors}"
-        " --data {input.data} --settings {params.settings:q} --threads {threads} > {log} 2>&1"
+        " --manifest {output.manifest} --data {input.data} --settings {params.settings:q} --threads {threads} > {log} 2>&1"

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,7 +124,14 @@ class Progress:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Set all of it to what `state` returned, in this process or another one."""
+        """Set all of it to what `state` returned, in this process or another one.
+
+        Raises
+        ------
+        Exception
+            Of many types, if `state` does not fit this training.
+        """
+        self._check(state)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.shuffle.bit_generator.state = json.loads(state["shuffle"])
@@ -136,6 +144,33 @@ class Progress:
         for name in _AS_IT_IS:
             setattr(self, name, state[name])
 
+    def _check(self, state: dict[str, Any]) -> None:
+        """Raise `ValueError` for what would be taken as it is, and be noticed late or never.
+
+        Tensors of a wrong size, for instance, make the fused optimiser write beside its memory.
+        """
+        epoch, step, best_epoch = (state[name] for name in ("epoch", "step", "best_epoch"))
+        if not all(type(number) is int for number in (epoch, step, best_epoch)):
+            raise ValueError("epochs and steps are no integers")
+        if not (epoch >= 1 and 0 <= step == len(state["grad_norms"]) and 0 <= best_epoch < epoch):
+            raise ValueError(f"epoch {epoch}, step {step}, best epoch {best_epoch}")
+        if type(state["best_loss"]) is not float:
+            raise ValueError(f"the best loss is {state['best_loss']!r}")
+        for split in _no_history():
+            facts = state["history"][split]
+            if [row["epoch"] for row in facts] != list(range(1, epoch)):
+                raise ValueError(f"the history of {split} is not that of {epoch - 1} epochs")
+            if not all(type(value) in (int, float) for row in facts for value in row.values()):
+                raise ValueError(f"the history of {split} holds what is no number")
+        weights = self.model.state_dict()
+        for name in ("model", "best_weights"):
+            _same_tensors(name, state[name], weights)
+        parameters = list(self.model.parameters())
+        moments = state["optimizer"]["state"]
+        for i, moment in moments.items():
+            expected = {key: parameters[i] for key in ("exp_avg", "exp_avg_sq")}
+            _same_tensors("optimizer", {key: moment[key] for key in expected}, expected)
+
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -144,6 +179,15 @@ class Progress:
         if isinstance(value, list):
             return [self._on_device(each) for each in value]
         return value.to(self._device) if isinstance(value, Tensor) else value
+
+
+def _same_tensors(name: str, found: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` unless there are the same tensors, by name, shape and type."""
+    if found.keys() != expected.keys() or any(
+        (found[key].shape, found[key].dtype) != (value.shape, value.dtype)
+        for key, value in expected.items()
+    ):
+        raise ValueError(f"{name} holds other tensors than this training has")
 
 
 _AS_IT_IS = ("epoch", "step", "history", "best_epoch", "best_loss", "best_weights")

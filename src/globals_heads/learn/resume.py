@@ -14,7 +14,7 @@ import torch
 
 from globals_heads.files import UserError, atomic_path, brief, remove_leftovers
 from globals_heads.learn.progress import Progress
-from globals_heads.stopping import Stopped, StopRequest
+from globals_heads.stopping import StopRequest
 
 SCHEMA_VERSION = 1
 
@@ -77,17 +77,20 @@ class Checkpoint:
                 continue
             try:
                 progress.restore(state)
+                position = progress.position
             except Exception as error:
                 raise UserError(
                     f"{path} does not hold what its key promises ({brief(error)}); delete it "
                     "and run the same command again."
                 ) from error
-            print(f"resumed from {path.name}, after {progress.position}", flush=True)
+            print(f"resumed from {path.name}, after {position}", flush=True)
             return
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         if not path.exists():
             return None
+        if not path.is_file():
+            raise UserError(f"{path} is no file; delete it and run the same command again.")
         try:
             content = io.BytesIO(path.read_bytes())
             # torch takes what it finds; the checksums of the archive tell a damaged file.
@@ -115,12 +118,7 @@ class Checkpoint:
         Stopped
             After saving, if the training is to stop.
         """
-        if reason := self.stop.reason:
-            self.save(progress)
-            raise Stopped(
-                f"Stopped by {reason}, after {progress.position}; "
-                "the same command goes on from there."
-            )
+        self.stop.raise_if_asked(f"after {progress.position}", lambda: self.save(progress))
         if time.monotonic() - self.saved_at >= self.interval_s:
             self.save(progress)
 

@@ -14,7 +14,7 @@ from loopback import NotPossibleError, cluster
 
 # What the tests change of the profile: names of partitions, limits, and how often to look.
 SITE = {"STUDY_PARTITION": "cpu", "STUDY_GPU_PARTITION": "gpu"}
-POLLING = ("--slurm-groups-init-seconds-before-status-checks", "2")
+POLLING = ("--slurm-groups-init-seconds-before-status-checks", "6")
 # Appended to the study's copy of the training: slow without work, so that the tests last as long on
 # a busy machine; and a run that fails.
 SLOW = """
@@ -173,6 +173,8 @@ class Submitted:
                 words = (folder / "cmdline").read_bytes().decode().split("\0")
                 parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
                 here = (folder / "cwd").readlink() == self.study.path
+                # What waits for another training has not loaded it yet.
+                here = here and "libtorch" in (folder / "maps").read_text()
             except OSError:  # it has just ended
                 continue
             if here and words[1:4] == ["-m", "globals_heads", "train"]:
@@ -196,11 +198,15 @@ class Submitted:
     def resumed_after(self):
         """Return after how many epochs each run was taken up again, by its log."""
         found = {}
+        pattern = r"^resumed from checkpoint\S* after (\d+) epochs"
         for run in self.epochs():
-            log = (self.study / f"results/logs/train/{run}.log").read_text(encoding="utf-8")
-            if match := re.search(r"^resumed from checkpoint\S* after (\d+) epochs", log, re.M):
+            if match := re.search(pattern, self.train_log(run), re.M):
                 found[run] = int(match[1])
         return found
+
+    def train_log(self, run):
+        """Return the log of a training."""
+        return (self.study / f"results/logs/train/{run}.log").read_text(encoding="utf-8")
 
     def status(self):
         """Return the state of each run as the status view, outside of all jobs, shows it."""

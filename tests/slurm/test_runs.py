@@ -116,6 +116,23 @@ def test_snakemake_is_killed(submit, same_outcome):
     same_outcome(submitted.study, RUN)
 
 
+def test_orphan_is_waited_for(submit, same_outcome):
+    """Who forgets to end the Slurm jobs of a killed snakemake loses nothing and waits for them."""
+    submitted = submit(*ONE_RUN, seconds_per_epoch=0.75)
+    submitted.wait_for_epochs(3)
+    submitted.process.kill()
+    submitted.process.wait()
+    submitted.study.run("--unlock", profile="profiles/slurm")
+    submitted.start()
+    submitted.wait_for(lambda: "Waiting for another process" in submitted.train_log(RUN))
+    assert submitted.trainings() == [RUN], "the other one waits"
+    assert submitted.status()[RUN] == "running"
+    submitted.wait()
+    assert submitted.resumed_after()[RUN] == 40, "nothing is trained again"
+    assert len(submitted.jobs("COMPLETED")) == 2
+    same_outcome(submitted.study, RUN)
+
+
 def test_run_fails(submit, same_outcome):
     """A run that fails is named with its log; by themselves, the others of its group are made."""
     together = ("--until", "train", "--keep-going", "--retries", "0")

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -19,6 +20,8 @@ from globals_heads.settings import Settings
 
 # Tests run side by side, and two threads each on busy cores are many times slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Whatever starts the tests in the background may have Ctrl-C ignored, and programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

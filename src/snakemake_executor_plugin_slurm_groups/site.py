@@ -6,8 +6,8 @@ import sys
 
 # What the executor plugin takes for --gres; anything else it refuses without a word.
 GPU = re.compile(r"\w+(:[\w.]+)?(:\d+)?", re.ASCII)
-# A minute is for the signal before the limit, which Slurm may send up to a minute early.
-MIN_MINUTES = 3
+# The last one is for the signal before the limit.
+MIN_MINUTES = 2
 
 
 def text(name: str, default: str = "") -> str:
@@ -33,6 +33,6 @@ def minutes(name: str, default: int) -> int:
     if not value.isdecimal() or int(value) < MIN_MINUTES:
         sys.exit(
             f"Error: {name} is {value!r}; give whole minutes, at least {MIN_MINUTES}, since the "
-            "last two may be needed to save."
+            "last one is for saving."
         )
     return int(value)

@@ -173,8 +173,11 @@ class Submitted:
                 words = (folder / "cmdline").read_bytes().decode().split("\0")
                 parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
                 here = (folder / "cwd").readlink() == self.study.path
-                # What waits for another training has not loaded it yet.
+                # What waits for another training has not loaded this yet, and what has just ended
+                # its training has closed that.
                 here = here and "libtorch" in (folder / "maps").read_text()
+                files = {link.readlink().name for link in (folder / "fd").iterdir()}
+                here = here and ".lock" in files
             except OSError:  # it has just ended
                 continue
             if here and words[1:4] == ["-m", "globals_heads", "train"]:

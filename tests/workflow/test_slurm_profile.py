@@ -67,9 +67,9 @@ def test_site_values(empty_study):
         ("STUDY_GPU", "gpu:a100-sxm4:1", "takes gpu, gpu:1 or gpu:TYPE:1"),
         ("STUDY_GPU", "one", None),
         ("STUDY_GPU", " ", None),
-        ("STUDY_MINUTES", "90.5", "give whole minutes, at least 3"),
-        ("STUDY_MINUTES", "2", "give whole minutes, at least 3"),
-        ("STUDY_MINUTES", "-5", "give whole minutes, at least 3"),
+        ("STUDY_MINUTES", "90.5", "give whole minutes, at least 2"),
+        ("STUDY_MINUTES", "1", "give whole minutes, at least 2"),
+        ("STUDY_MINUTES", "-5", "give whole minutes, at least 2"),
         ("STUDY_MINUTES", "", None),
     ],
 )

@@ -134,7 +134,8 @@ def judge(
     elif num_seeds < MIN_SEEDS:
         word, reason = OPEN, f"{num_seeds} of at least {MIN_SEEDS} seeds"
         hint = NO if broken else _decide(_alone(needed), [_alone(group) for group in groups])
-        if not broken and not any(math.isnan(r.event_interval.low) for r in results):
+        unknown = any(math.isnan(result.event_interval.low) for result in results)
+        if not broken and (hint == NO or not unknown):
             reason += f"; these runs alone: {_reason(hint, _alone(results))}"
     elif claim.ties and all(_tied(result) for result in results):
         word = TIE

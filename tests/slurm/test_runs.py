@@ -118,7 +118,7 @@ def test_snakemake_is_killed(submit, same_outcome):
 
 def test_orphan_is_waited_for(submit, same_outcome):
     """Who forgets to end the Slurm jobs of a killed snakemake loses nothing and waits for them."""
-    submitted = submit(*ONE_RUN, seconds_per_epoch=0.75)
+    submitted = submit(*ONE_RUN, seconds_per_epoch=0.75, **on("cpu"))
     submitted.wait_for_epochs(3)
     submitted.process.kill()
     submitted.process.wait()

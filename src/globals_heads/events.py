@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from globals_heads.files import UserError, brief
+from globals_heads.files import UserError
 from globals_heads.hdf5 import new_hdf5, open_hdf5
 
 NUM_SLOTS = 18
@@ -129,24 +129,17 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
     UserError
         If the file cannot be read or anything in it is not as the layout says.
     """
-    try:
-        with open_hdf5(path) as file:
-            _check_object_types(path, file, object_types)
-            by_name = _by_lower_name(path, file)
-            arrays = {
-                split: (
-                    _read(path, file, by_name, f"X_{split}"),
-                    _read(path, file, by_name, f"Y_{split}"),
-                )
-                for split in SPLITS
-            }
-    except UserError:
-        raise
-    except Exception as error:  # HDF5 answers a damaged file with errors of all types
-        raise UserError(
-            f"{path} cannot be read as HDF5 ({brief(error)}); "
-            "give a complete token file with `--config data=PATH`, or fetch this one again."
-        ) from error
+    remedy = "give a complete token file with `--config data=PATH`, or fetch this one again"
+    with open_hdf5(path, "cannot be read as HDF5", remedy) as file:
+        _check_object_types(path, file, object_types)
+        by_name = _by_lower_name(path, file)
+        arrays = {
+            split: (
+                _read(path, file, by_name, f"X_{split}"),
+                _read(path, file, by_name, f"Y_{split}"),
+            )
+            for split in SPLITS
+        }
     for split, (rows, labels) in arrays.items():
         _check_rows(path, split, rows, labels, len(object_types))
     if not any(rows[:, :NUM_SLOTS].any() for rows, _ in arrays.values()):
@@ -170,17 +163,10 @@ def read_origin(path: Path) -> tuple[dict[str, Any], int]:
     UserError
         If the file is missing, damaged, or no file of the simulation.
     """
-    try:
-        with open_hdf5(path) as file:
-            settings = dict(json.loads(file.attrs["settings"]))
-            return settings, sum(len(file[f"X_{split}"]) for split in SPLITS)
-    except UserError:
-        raise
-    except Exception as error:  # HDF5 answers a damaged file with errors of all types
-        raise UserError(
-            f"{path} is no file of simulated events that can be read ({brief(error)}); "
-            "delete it and run snakemake again."
-        ) from error
+    problem = "is no file of simulated events that can be read"
+    with open_hdf5(path, problem, "delete it and run snakemake again") as file:
+        settings = dict(json.loads(file.attrs["settings"]))
+        return settings, sum(len(file[f"X_{split}"]) for split in SPLITS)
 
 
 def _by_lower_name(path: Path, file: h5py.File) -> dict[str, str]:

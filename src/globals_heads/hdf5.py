@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from globals_heads.files import UserError, atomic_path
+from globals_heads.files import UserError, atomic_path, brief
 from globals_heads.stopping import SIGNALS
 
 # A sound file takes milliseconds.
@@ -43,18 +43,24 @@ def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
         temporary.write_bytes(image)
 
 
-def open_hdf5(path: Path) -> h5py.File:
+@contextmanager
+def open_hdf5(path: Path, problem: str, remedy: str) -> Iterator[h5py.File]:
     """Open a file for reading, after a look through its structure in a process of its own.
 
     Some damage makes HDF5 crash or search for ever, inside a call that nothing in its own process
-    can interrupt.
+    can interrupt; of other damage it makes errors of all types.
+
+    Parameters
+    ----------
+    path
+        The file.
+    problem, remedy
+        What to say of the file if it cannot be read, and what to do.
 
     Raises
     ------
     UserError
-        If the look through it did not come to an end.
-    Exception
-        Of many types, from h5py, if the file cannot be opened.
+        For whatever goes wrong, also inside the block.
     """
     # A fork: to start another Python for it would take longer than most files.
     look = multiprocessing.get_context("fork").Process(target=_look_through, args=(path,))
@@ -62,18 +68,23 @@ def open_hdf5(path: Path) -> h5py.File:
     look.join()
     if look.exitcode != 0:
         endless = look.exitcode == -signal.SIGALRM
-        problem = f"finds no end of it in {PATIENCE_S:g} s" if endless else "crashes on it"
-        raise UserError(
-            f"{path} is so damaged that HDF5 {problem}; fetch or make it again, or give another."
-        )
-    return h5py.File(path, "r")
+        how = f"finds no end of it in {PATIENCE_S:g} s" if endless else "crashes on it"
+        raise UserError(f"{path} {problem}: it is so damaged that HDF5 {how}; {remedy}.")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path} {problem} ({brief(error)}); {remedy}.") from error
 
 
 def _look_through(path: Path) -> None:
     """Follow all that leads to attributes and data; errors will come again to who reads them."""
-    # The system ends it, also inside a call and when the process that asked for it is gone.
+    # Those are for the process that asked; an end by one of them would pass for a crash.
     for each in SIGNALS:
-        signal.signal(each, signal.SIG_DFL)
+        signal.signal(each, signal.SIG_IGN)
+    # The system ends it, also inside a call and when the process that asked is gone.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
     with suppress(Exception), h5py.File(path, "r") as file:

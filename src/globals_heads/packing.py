@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from globals_heads.events import SPLITS, Events
-from globals_heads.files import UserError, brief, require_disk_space
+from globals_heads.files import UserError, require_disk_space
 from globals_heads.geometry import Array, wrap_angle
 from globals_heads.hdf5 import new_hdf5, open_hdf5
 from globals_heads.settings import PackSettings
@@ -241,29 +241,22 @@ def open_packed(path: Path) -> PackedData:
     UserError
         If the file is missing, damaged or of another schema version.
     """
-    try:
-        with open_hdf5(path) as file:
-            found = int(file.attrs["schema_version"])
-            if found != SCHEMA_VERSION:
-                raise UserError(
-                    f"{path} has the schema version {found}, this code reads {SCHEMA_VERSION}; "
-                    "delete it and run snakemake again."
-                )
-            info = DataInfo.from_dict(json.loads(file.attrs["info"]))
-            _check_info(info)
-            splits = {
-                name: PackedSplit(**{key: _map(path, file[name][key]) for key in _ARRAYS})
-                for name in SPLITS
-            }
+    remedy = "delete it and run snakemake again"
+    with open_hdf5(path, "is no packed file that can be read", remedy) as file:
+        found = int(file.attrs["schema_version"])
+        if found != SCHEMA_VERSION:
+            raise UserError(
+                f"{path} has the schema version {found}, this code reads {SCHEMA_VERSION}; "
+                f"{remedy}."
+            )
+        info = DataInfo.from_dict(json.loads(file.attrs["info"]))
+        _check_info(info)
+        splits = {
+            name: PackedSplit(**{key: _map(path, file[name][key]) for key in _ARRAYS})
+            for name in SPLITS
+        }
         for name, split in splits.items():
             _check(name, split, info)
-    except UserError:
-        raise
-    except Exception as error:  # HDF5 answers a damaged file with errors of all types
-        raise UserError(
-            f"{path} is no packed file that can be read ({brief(error)}); "
-            "delete it and run snakemake again."
-        ) from error
     return PackedData(info=info, **splits)
 
 

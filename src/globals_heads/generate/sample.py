@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from globals_heads.events import NUM_COLUMNS, Events, write_token_file
-from globals_heads.files import UserError, brief
+from globals_heads.files import UserError
 from globals_heads.generate.detector import accepted, detect
 from globals_heads.generate.pythia import (
     LABEL_OF,
@@ -239,25 +239,18 @@ def _read_shards(
     """Return rows, labels and tallies of all shards, in the order of their numbers."""
     by_number = {}
     for path in shards:
-        try:
-            with open_hdf5(path) as file:
-                if file.attrs["origin"] != origin:
-                    raise UserError(
-                        f"{path} was made with other settings or versions than the present ones; "
-                        "delete it and let it be made again."
-                    )
-                tally = json.loads(file.attrs["counts"])
-                rows, labels = file["X"][...], file["Y"][...]
-                if rows.shape != (len(labels), NUM_COLUMNS) or labels.ndim != 1:
-                    raise ValueError(f"shapes {rows.shape} and {labels.shape}")
-                by_number[int(file.attrs["shard"])] = (rows, labels, tally)
-        except UserError:
-            raise
-        except Exception as error:  # HDF5 answers a damaged file with errors of all types
-            raise UserError(
-                f"{path} cannot be read as a shard of simulated events ({brief(error)}); "
-                "delete it and let it be made again."
-            ) from error
+        remedy = "delete it and let it be made again"
+        with open_hdf5(path, "cannot be read as a shard of simulated events", remedy) as file:
+            if file.attrs["origin"] != origin:
+                raise UserError(
+                    f"{path} was made with other settings or versions than the present ones; "
+                    f"{remedy}."
+                )
+            tally = json.loads(file.attrs["counts"])
+            rows, labels = file["X"][...], file["Y"][...]
+            if rows.shape != (len(labels), NUM_COLUMNS) or labels.ndim != 1:
+                raise ValueError(f"shapes {rows.shape} and {labels.shape}")
+            by_number[int(file.attrs["shard"])] = (rows, labels, tally)
     parts = [by_number[number] for number in sorted(by_number)]
     found = sum(len(rows) for rows, _, _ in parts)
     if sorted(by_number) != list(range(len(shards))) or found != num_events:

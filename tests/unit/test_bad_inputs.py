@@ -55,7 +55,10 @@ def command_lines():
             *("--settings", SHARDS.model_dump_json(), "--object-types", types),
         ],
         "pack": ["tokens.h5", "packed.h5", *made_from],
-        "yardsticks": ["yardsticks.csv", "--errors", "events_test.npz", *data, *network],
+        "yardsticks": [
+            *("yardsticks.csv", "--errors", "events_test.npz", "--manifest", "manifest.json"),
+            *(*data, *network),
+        ],
         "train": [VQ, *data],
         "evaluate": [VQ, *data],
         "collect": [

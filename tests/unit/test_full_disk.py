@@ -128,10 +128,8 @@ def test_from_training_to_the_summary(disk, tmp_path):
     settings = STUDY.run_settings(RunKey(latent_space="vq", globals_beta=1, seed=0))
     network = STUDY.globals_network.model_dump_json()
     facts = tmp_path / "yardsticks.csv"
-    errors = tmp_path / "errors.npz"
-    assert not step(
-        "yardsticks", facts, "--errors", errors, "--data", packed, "--settings", network
-    )
+    made = ("--errors", tmp_path / "errors.npz", "--manifest", tmp_path / "manifest.json")
+    assert not step("yardsticks", facts, *made, "--data", packed, "--settings", network)
     failures = {}
     for folder in (plenty, disk):
         run = RunFolder(folder / RUN)

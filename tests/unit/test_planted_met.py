@@ -35,7 +35,8 @@ def run_study(folder, study, splits):
     settings = ("--settings", study.pack.model_dump_json())
     step("pack", tokens, packed, *settings, "--object-types", object_types)
     settings = ("--settings", study.globals_network.model_dump_json())
-    step("yardsticks", facts, "--errors", errors, "--data", packed, *settings)
+    made = ("--errors", errors, "--manifest", folder / "manifest.json")
+    step("yardsticks", facts, *made, "--data", packed, *settings)
     for key in study.runs:
         run = RunFolder(runs / key.name)
         run.path.mkdir(parents=True)

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError, brief, only_writer, write_text
+from globals_heads.files import only_writer, write_text
 from globals_heads.manifest import sources, write_manifest
 from globals_heads.provenance import file_digest
 from globals_heads.settings import (
@@ -30,7 +31,7 @@ from globals_heads.settings import (
     SimulateSettings,
     merged,
 )
-from globals_heads.stopping import EXIT_CODE, Stopped, stop_requests
+from globals_heads.train.signals import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, load_yaml, validated
 
 WATCH_INTERVAL_S = 2.0
@@ -145,7 +146,7 @@ def simulate(
     object_types: ObjectTypes,
 ) -> None:
     """Make one shard of events with Pythia, FastJet and a fast detector."""
-    from globals_heads.generate.sample import simulate_shard
+    from globals_heads.data.sample import simulate_shard
 
     simulate_shard(settings, object_types, shard, num_events, output)
 
@@ -159,7 +160,7 @@ def merge(
     object_types: ObjectTypes,
 ) -> None:
     """Merge shards into one token file with the splits train, val and test."""
-    from globals_heads.generate.sample import merge_shards, shard_sizes
+    from globals_heads.data.sample import merge_shards, shard_sizes
 
     names = [f"shard_{i}.h5" for i in range(len(shard_sizes(num_events, settings.shard_size)))]
     merge_shards([shards / name for name in names], settings, object_types, num_events, output)
@@ -173,8 +174,8 @@ def pack(
     object_types: ObjectTypes,
 ) -> None:
     """Check a token file and pack it."""
-    from globals_heads import packing
-    from globals_heads.events import read_token_file
+    from globals_heads import packed as packing
+    from globals_heads.data.token_file import read_token_file
 
     splits = read_token_file(events, object_types)
     packing.pack(splits, object_types, settings, str(events), output)
@@ -190,8 +191,8 @@ def yardsticks(
     threads: Threads = 1,
 ) -> None:
     """Measure what can be said of MET without the model under test."""
-    from globals_heads.learn.yardsticks import measure_yardsticks
-    from globals_heads.packing import open_packed
+    from globals_heads.evaluate.baselines import measure_yardsticks
+    from globals_heads.packed import open_packed
 
     started = datetime.now(UTC)
     made_from = sources("yardsticks", settings, file_digest(data))
@@ -219,7 +220,7 @@ def train(
     """
     # Before torch, which takes seconds to import.
     with stop_requests(stop_with_parent) as stop:
-        from globals_heads.packing import open_packed
+        from globals_heads.packed import open_packed
 
         folder, started = RunFolder(run), datetime.now(UTC)
         settings = folder.read_settings()
@@ -227,8 +228,8 @@ def train(
         # Not under the lock, which the process that looks through the file would hold, too.
         packed = open_packed(data)
         with only_writer(run, lambda: stop.raise_if_asked("waiting for another process")):
-            from globals_heads.learn import training
-            from globals_heads.learn.resume import Checkpoint, checkpoint_key
+            from globals_heads.train import train as training
+            from globals_heads.train.checkpoint import Checkpoint, checkpoint_key
 
             key = checkpoint_key(made_from, threads)
             checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
@@ -242,9 +243,9 @@ def train(
 @app.command()
 def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     """Measure one run's model.pt on the test split, and delete the checkpoint of its training."""
-    from globals_heads.learn import evaluation
-    from globals_heads.learn.resume import delete_checkpoint
-    from globals_heads.packing import open_packed
+    from globals_heads.evaluate import evaluate as evaluation
+    from globals_heads.packed import open_packed
+    from globals_heads.train.checkpoint import delete_checkpoint
 
     folder, started = RunFolder(run), datetime.now(UTC)
     settings = folder.read_settings()
@@ -318,7 +319,7 @@ def tabulate(output: Output, table: Annotated[Path, typer.Option(help="The CSV f
 @app.command()
 def plot_run(run: Run, settings: PlotOption) -> None:
     """Draw one run's curves."""
-    from globals_heads.compare import epoch_figures
+    from globals_heads.plot import epochs as epoch_figures
 
     folder = RunFolder(run)
     key = folder.read_settings().key
@@ -335,7 +336,7 @@ def plot_heatmap(
     settings: PlotOption,
 ) -> None:
     """Draw one metric over the grid."""
-    from globals_heads.compare import grid_figures
+    from globals_heads.plot import grid as grid_figures
 
     grid_figures.plot_heatmap(grid, summary, comparison, metric, output, settings)
 
@@ -349,7 +350,7 @@ def plot_tradeoff(
     settings: PlotOption,
 ) -> None:
     """Draw rec_tokens against the globals error."""
-    from globals_heads.compare import grid_figures
+    from globals_heads.plot import grid as grid_figures
 
     grid_figures.plot_tradeoff(grid, summary, comparison, output, settings)
 
@@ -363,7 +364,7 @@ def plot_chain(
     settings: PlotOption,
 ) -> None:
     """Draw what is missing of MET in GeV, from the training mean to the best network."""
-    from globals_heads.compare import physics_figures
+    from globals_heads.plot import physics as physics_figures
 
     physics_figures.plot_chain(grid, summary, comparison, output, settings)
 
@@ -373,7 +374,7 @@ def plot_learning_curves(
     output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
 ) -> None:
     """Draw the curves of all runs, one panel per cell."""
-    from globals_heads.compare import epoch_figures
+    from globals_heads.plot import epochs as epoch_figures
 
     epoch_figures.plot_learning_curves(grid, summary, runs, output, settings)
 
@@ -383,7 +384,7 @@ def plot_codebook(
     output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
 ) -> None:
     """Draw the use of the codebooks over the epochs."""
-    from globals_heads.compare import epoch_figures
+    from globals_heads.plot import epochs as epoch_figures
 
     epoch_figures.plot_codebook(grid, summary, runs, output, settings)
 
@@ -398,7 +399,7 @@ def plot_met(
     settings: PlotOption,
 ) -> None:
     """Draw response and resolution of MET in bins."""
-    from globals_heads.compare import physics_figures
+    from globals_heads.plot import physics as physics_figures
 
     physics_figures.plot_met(grid, summary, runs, yardsticks, output, settings)
 
@@ -408,7 +409,7 @@ def plot_residuals(
     output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
 ) -> None:
     """Draw the residuals of objects."""
-    from globals_heads.compare import physics_figures
+    from globals_heads.plot import physics as physics_figures
 
     physics_figures.plot_residuals(grid, summary, runs, output, settings)
 
@@ -423,7 +424,7 @@ def plot_latent_dim(
     settings: PlotOption,
 ) -> None:
     """Draw T and G against latent_dim."""
-    from globals_heads.compare import variant_figures
+    from globals_heads.plot import variants as variant_figures
 
     variant_figures.plot_latent_dim(grid, summary, runs, linear_fit, output, settings)
 
@@ -438,7 +439,7 @@ def plot_variants(
     settings: PlotOption,
 ) -> None:
     """Draw T, G and the price of the largest globals_beta with and without the variants."""
-    from globals_heads.compare import variant_figures
+    from globals_heads.plot import variants as variant_figures
 
     variant_figures.plot_variants(grid, summary, runs, linear_fit, output, settings)
 

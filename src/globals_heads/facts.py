@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from globals_heads.files import UserError, atomic_path, write_text
-from globals_heads.geometry import Array
+from globals_heads.arrays import Array
+from globals_heads.errors import UserError
+from globals_heads.files import atomic_path, write_text
 from globals_heads.settings import RunKey, RunSettings
 from globals_heads.validation import load_yaml, validated
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the one error type that users are meant to read."""
+"""Files written whole or not at all, and the lock of a run."""
 
 import errno
 import fcntl
@@ -7,26 +7,18 @@ import os
 import shutil
 import socket
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from globals_heads.errors import UserError
+
 LOCK = ".lock"
 LOCK_PATIENCE_S = 1.0
 # How the line in a log begins that says who holds the lock.
 WAITING = "Waiting"
-
-
-class UserError(Exception):
-    """A problem its reader can solve: one sentence with bad value, allowed values and remedy."""
-
-
-def brief(error: Exception) -> str:
-    """Return what `error` says in one short line; some libraries fill a page."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 150, placeholder=" ...")
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from typing import Any
 
 import h5py
 
-from globals_heads.files import UserError, atomic_path, brief
-from globals_heads.stopping import SIGNALS
+from globals_heads.errors import UserError, brief
+from globals_heads.files import atomic_path
+from globals_heads.train.signals import SIGNALS
 
 # A sound file takes milliseconds.
 PATIENCE_S = 60.0

@@ -10,16 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError, brief, write_text
+from globals_heads.files import write_text
 from globals_heads.provenance import code_digest, digest, file_digest
 from globals_heads.settings import RunSettings
 
 # Module of the package whose sources decide what a step makes.
 CODE = {
-    "train": "learn.training",
-    "evaluate": "learn.evaluation",
-    "yardsticks": "learn.yardsticks",
+    "train": "train.train",
+    "evaluate": "evaluate.evaluate",
+    "yardsticks": "evaluate.baselines",
 }
 STEPS_OF_A_RUN = ("train", "evaluate")
 LIBRARIES = ("globals-heads", "torch", "numpy", "vector-quantize-pytorch")

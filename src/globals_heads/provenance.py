@@ -12,7 +12,15 @@ PACKAGE = Path(__file__).parent
 
 # What these do reaches a step as values (its parameters) or not at all (how bytes get to disk,
 # when a step stops), so an edit of them alone must not retrain anything.
-WITHOUT_EFFECT = {"settings", "validation", "files", "hdf5", "manifest", "provenance", "stopping"}
+WITHOUT_EFFECT = {
+    "settings",
+    "validation",
+    "files",
+    "hdf5",
+    "manifest",
+    "provenance",
+    "train.signals",
+}
 
 
 def code_digest(*modules: str) -> str:
@@ -21,7 +29,7 @@ def code_digest(*modules: str) -> str:
     Parameters
     ----------
     modules
-        Names inside the package, such as "learn.training"; whatever they import from the
+        Names inside the package, such as "train.train"; whatever they import from the
         package counts, too. Comments, docstrings and formatting do not.
     """
     found: set[str] = set()
@@ -49,12 +57,12 @@ def _code(module: str) -> str:
 @cache
 def _imports(module: str) -> list[str]:
     """Return the modules of this package that `module` imports."""
-    found = []
+    found: list[str] = []
     for node in ast.walk(_parse(module)):
-        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE.name:
-            found += [name.name for name in node.names if _source(name.name).is_file()]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
-            found.append(str(node.module).removeprefix(f"{PACKAGE.name}."))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
+            place = str(node.module).removeprefix(PACKAGE.name).lstrip(".")
+            inside = [f"{place}.{name.name}".lstrip(".") for name in node.names]
+            found += [name for name in [place, *inside] if name and _source(name).is_file()]
     return found
 
 

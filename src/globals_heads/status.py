@@ -15,8 +15,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
-from globals_heads.files import WAITING, UserError, is_locked
+from globals_heads.files import WAITING, is_locked
 from globals_heads.settings import LatentSpace
 
 # In the order of the live view.

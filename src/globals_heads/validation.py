@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from globals_heads.files import UserError, brief
+from globals_heads.errors import UserError, brief
 
 M = TypeVar("M", bound=BaseModel)
 

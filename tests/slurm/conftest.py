@@ -63,7 +63,7 @@ def submit_for_session(slurm, trained, tmp_path_factory):
         study = trained.copy(tmp_path_factory.mktemp("submitted") / "study")
         for folder in ("runs", "logs/train"):
             shutil.rmtree(study / "results" / folder)
-        with (study / "src/globals_heads/learn/training.py").open("a", encoding="utf-8") as file:
+        with (study / "src/globals_heads/train/train.py").open("a", encoding="utf-8") as file:
             file.write(SLOW.format(seconds=seconds_per_epoch))
             file.write(FAILING.format(run=failing_run))
         submitted.append(Submitted(study, arguments, environment))

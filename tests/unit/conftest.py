@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from samples import pack_random
+from random_events import pack_random
 
-from globals_heads.packing import PackedData
+from globals_heads.packed import PackedData
 from globals_heads.settings import PackSettings
 
 

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from globals_heads import provenance
+from globals_heads.errors import UserError
 from globals_heads.files import (
-    UserError,
     atomic_path,
     is_locked,
     only_writer,
@@ -182,13 +182,13 @@ def test_the_code_digest_follows_imports_and_meaning(package, module, text, chan
 
 def test_the_digests_of_training_do_not_know_evaluation_and_plots():
     seen = set()
-    waiting = ["learn.training"]
+    waiting = ["train.train"]
     while waiting:
         module = waiting.pop()
         seen.add(module)
         waiting += set(provenance._imports(module)) - seen
-    assert {"learn.model", "learn.bottlenecks", "packing", "codebook"} <= seen
-    assert not {"learn.evaluation", "metrics", "compare.figures", "compare.summary", "cli"} & seen
+    assert {"train.model", "train.bottlenecks", "packed", "train.codebook"} <= seen
+    assert not {"evaluate.evaluate", "metrics", "compare.figures", "compare.summary", "cli"} & seen
 
 
 def test_a_file_digest_knows_content_only(tmp_path):

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from globals_heads.files import UserError
+from globals_heads.errors import UserError
 from globals_heads.settings import RunKey, RunSettings, Settings, format_beta
 from globals_heads.validation import validated
 

@@ -13,10 +13,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from globals_heads.cli import app
+from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError, is_locked, only_writer
-from globals_heads.learn.training import format_log_line
+from globals_heads.files import is_locked, only_writer
 from globals_heads.status import EPOCH_LINE, read_status, rendered
+from globals_heads.train.train import format_log_line
 
 RUN = "vq/beta_10/seed_0"
 LINES = [f"[{i}/4] val_loss=0.{i} rec_tokens=0.1 900 events/s, 10 s/epoch" for i in (1, 2)]

@@ -153,11 +153,11 @@ EVERYTHING_LEARNED = {"train", "evaluate", "collect", *ANSWERS, *PLOTS}
 @pytest.mark.parametrize(
     ("module", "rules"),
     [
-        ("learn/evaluation.py", {"evaluate", "collect", *ANSWERS, *OF_SUMMARY}),
-        ("learn/yardsticks.py", {"yardsticks", "collect", *ANSWERS, *OF_SUMMARY}),
-        ("learn/model.py", EVERYTHING_LEARNED),
-        ("learn/training.py", EVERYTHING_LEARNED),
-        ("learn/bottlenecks.py", EVERYTHING_LEARNED),
+        ("evaluate/evaluate.py", {"evaluate", "collect", *ANSWERS, *OF_SUMMARY}),
+        ("evaluate/baselines.py", {"yardsticks", "collect", *ANSWERS, *OF_SUMMARY}),
+        ("train/model.py", EVERYTHING_LEARNED),
+        ("train/train.py", EVERYTHING_LEARNED),
+        ("train/bottlenecks.py", EVERYTHING_LEARNED),
         ("packing.py", {"pack", *EVERYTHING_LEARNED}),
         ("compare/style.py", PLOTS),
         ("compare/grid_figures.py", {"plot_heatmap", "plot_tradeoff"}),
@@ -281,7 +281,7 @@ def test_collect_is_reproducible(study):
 def test_failed_training_keeps_its_log(study):
     """What a training printed before it failed is on the terminal and in a file."""
     failing = "print('[1/2] val_loss=1', flush=True)\n    raise ValueError('out of luck')"
-    edit(study, "learn/training.py", f"\n\ndef train(*_):\n    {failing}\n")
+    edit(study, "train/train.py", f"\n\ndef train(*_):\n    {failing}\n")
     process = study.snakemake(f"results/runs/{RUN}/model.pt")
     assert process.returncode == 1
     assert "[1/2] val_loss=1\n" in process.stdout

@@ -101,7 +101,7 @@ def test_a_row_changed_by_hand_is_named(study):
 
 def test_other_code_is_named(study):
     """An edit of training concerns the step train only; one of a comment nothing."""
-    path = study / "src/globals_heads/learn/evaluation.py"
+    path = study / "src/globals_heads/evaluate/evaluate.py"
     path.write_text(path.read_text() + "\n# A remark.\n")
     assert verify(study)[0] == 0
     path.write_text(path.read_text() + "\n_EDITED = True\n")
@@ -124,7 +124,7 @@ def test_other_settings_of_the_data_are_named(study):
 
 def test_other_yardsticks_are_named(study):
     """They are columns of the summary."""
-    path = study / "src/globals_heads/learn/yardsticks.py"
+    path = study / "src/globals_heads/evaluate/baselines.py"
     path.write_text(path.read_text() + "\n_EDITED = True\n")
     code, lines = verify(study)
     assert code == 1

@@ -13,7 +13,7 @@ from snakemake.settings.types import DeploymentMethod
 try:
     from globals_heads import manifest, provenance
     from globals_heads.facts import RunFolder
-    from globals_heads.files import UserError
+    from globals_heads.errors import UserError
     from globals_heads.settings import DISCRETE, Settings, format_beta
     from globals_heads.validation import validated
 except ModuleNotFoundError as error:

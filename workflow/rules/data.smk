@@ -12,7 +12,7 @@ rule simulate:
         num_events=shard_events,
         settings=STUDY.simulate.model_dump_json(),
         object_types=OBJECT_TYPES,
-        code=provenance.code_digest("generate.sample"),
+        code=provenance.code_digest("data.sample"),
     shell:
         "python -m globals_heads simulate {output} --shard {wildcards.shard}"
         " --num-events {params.num_events} --settings {params.settings:q}"
@@ -35,7 +35,7 @@ rule merge:
         num_events=STUDY.num_events,
         settings=STUDY.simulate.model_dump_json(),
         object_types=OBJECT_TYPES,
-        code=provenance.code_digest("generate.sample"),
+        code=provenance.code_digest("data.sample"),
     shell:
         "python -m globals_heads merge {output} --shards {params.shards}"
         " --num-events {params.num_events} --settings {params.settings:q}"
@@ -56,7 +56,7 @@ rule pack:
     params:
         settings=STUDY.pack.model_dump_json(),
         object_types=OBJECT_TYPES,
-        code=provenance.code_digest("packing"),
+        code=provenance.code_digest("packed"),
     shell:
         # --: a name may begin with a dash.
         "python -m globals_heads pack --settings {params.settings:q}"
@@ -76,7 +76,7 @@ rule yardsticks:
         "../../envs/learn.yaml"
     params:
         settings=STUDY.globals_network.model_dump_json(),
-        code=provenance.code_digest("learn.yardsticks"),
+        code=provenance.code_digest("evaluate.baselines"),
     shell:
         "python -m globals_heads yardsticks {output.facts} --errors {output.errors}"
         " --manifest {output.manifest} --data {input.data} --settings {params.settings:q} --threads {threads} > {log} 2>&1"

@@ -39,7 +39,7 @@ rule train:
         checkpoint_minutes=STUDY.checkpoint_minutes,
     params:
         run=subpath(output.model, parent=True),
-        code=provenance.code_digest("learn.training"),
+        code=provenance.code_digest("train.train"),
     shell:
         # exec: a signal reaches the training itself, not a shell that dies and leaves it behind.
         ": > {log} && ln -f {log} {output.log} &&"
@@ -61,7 +61,7 @@ rule evaluate:
         "../../envs/learn.yaml"
     params:
         run=subpath(input.model, parent=True),
-        code=provenance.code_digest("learn.evaluation"),
+        code=provenance.code_digest("evaluate.evaluate"),
     shell:
         "python -m globals_heads evaluate {params.run} --data {input.data} --threads {threads}"
         " > {log} 2>&1"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sized
 from typing import NamedTuple
 
-from globals_heads.compare.evidence import Evidence
+from globals_heads.compare.results import Evidence
 from globals_heads.settings import format_beta
 
 MOSTLY_CLIPPED = 0.5

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from globals_heads.compare.evidence import Cell, Evidence, read_evidence
+from globals_heads.compare.results import Cell, Evidence, read_evidence
 from globals_heads.compare.statistics import Estimate, holm
 from globals_heads.compare.summary import read_facts
 from globals_heads.files import write_text

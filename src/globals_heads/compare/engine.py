@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from globals_heads.compare.claims import TOKENS, Claim, Component, Row
-from globals_heads.compare.evidence import Evidence
+from globals_heads.compare.questions import TOKENS, Claim, Component, Row
+from globals_heads.compare.results import Evidence
 from globals_heads.compare.statistics import ALPHA, MIN_SEEDS, Estimate, Interval
 
 YES, NO, OPEN, TIE, UNTESTED = "yes", "no", "not resolved", "tie", "not tested"

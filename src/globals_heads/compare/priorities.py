@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from globals_heads.compare.claims import (
+from globals_heads.compare.questions import (
     CONTINUOUS,
     GLOBALS,
     TOKENS,
@@ -18,7 +18,7 @@ from globals_heads.compare.claims import (
     difference,
     level,
 )
-from globals_heads.compare.evidence import Cell, Evidence
+from globals_heads.compare.results import Cell, Evidence
 from globals_heads.settings import CompareSettings
 
 

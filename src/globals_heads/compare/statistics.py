@@ -17,7 +17,7 @@ import numpy as np
 # Not scipy.stats, which takes half a second to import in every step.
 from scipy.special import stdtr, stdtrit
 
-from globals_heads.geometry import Array
+from globals_heads.arrays import Array
 
 ALPHA = 0.05
 # An interval from two seeds is 18 times wider than from many: it answers nothing.

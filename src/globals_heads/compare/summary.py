@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from globals_heads.errors import UserError, brief
 from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
-from globals_heads.files import UserError, brief, write_text
+from globals_heads.files import write_text
 from globals_heads.settings import Grid, RunKey
 
 KEY_COLUMNS = ("run", "latent_space", "globals_beta", "seed", "variant")

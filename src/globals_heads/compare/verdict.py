@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from globals_heads.compare.checks import Check, sanity_checks
-from globals_heads.compare.claims import CONTINUOUS, GLOBALS, TOKENS, Axes, claims
 from globals_heads.compare.documents import (
     Bold,
     Document,
@@ -25,8 +24,9 @@ from globals_heads.compare.engine import (
     describe_region,
     judge_all,
 )
-from globals_heads.compare.evidence import Cell, Evidence, read_evidence
 from globals_heads.compare.priorities import Priority, priorities
+from globals_heads.compare.questions import CONTINUOUS, GLOBALS, TOKENS, Axes, claims
+from globals_heads.compare.results import Cell, Evidence, read_evidence
 from globals_heads.compare.statistics import MIN_SEEDS, Interval
 from globals_heads.files import write_text
 from globals_heads.settings import CompareSettings

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from globals_heads.compare.summary import summary_lines
-from globals_heads.events import read_origin
+from globals_heads.data.token_file import read_origin
+from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
-from globals_heads.files import UserError
 from globals_heads.manifest import STEPS_OF_A_RUN, read_manifest, sources
-from globals_heads.packing import open_packed
+from globals_heads.packed import open_packed
 from globals_heads.provenance import dataset_name, file_digest
 from globals_heads.settings import RunKey, Settings
 

@@ -1,0 +1,275 @@
+"""Evaluation of one run: its model.pt and the packed data in, facts of the test split out.
+
+Every globals error here is one of the two MET components after the inverse transform, in units
+of their training-split scale, whatever target the run was trained on.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from globals_heads.arrays import Array
+from globals_heads.errors import UserError
+from globals_heads.evaluate.metrics import fit_one_parameter, normalised_mse, ridge_probe, skill
+from globals_heads.evaluate.physics import closure_metrics, met_metrics, token_metrics
+from globals_heads.facts import Metric, RunFolder, write_arrays, write_metrics
+from globals_heads.kinematics import event_sum, vector_sum
+from globals_heads.packed import DataInfo, PackedData, PackedSplit, log_features
+from globals_heads.settings import RunSettings
+from globals_heads.train import codebook
+from globals_heads.train.model import TokenAutoencoder
+from globals_heads.train.model_file import load_model
+from globals_heads.train.train import (
+    EVENTS_PER_EVALUATION_BATCH,
+    batches,
+    code_counts,
+    normalised_period,
+    square,
+)
+
+CPU = torch.device("cpu")
+# Less than any detector reconstructs; a model of raw features may predict an E or pT below 0,
+# which has no logarithm.
+MIN_GEV = 1.0
+
+
+class Predictions(NamedTuple):
+    """What a model makes of a split, in float64.
+
+    Attributes
+    ----------
+    features
+        Reconstructed normalised features, shape (n, F).
+    globals
+        Reconstructed normalised globals, shape (N, 2).
+    pooled
+        Pooled latents, shape (N, D).
+    commit
+        Commitment loss, not weighted; NaN where there is none.
+    codes
+        Code of each token in each quantiser, shape (n, Q); None in continuous latent spaces.
+    """
+
+    features: Array
+    globals: Array
+    pooled: Array
+    commit: float
+    codes: NDArray[np.int64] | None
+
+
+def evaluate(
+    data: PackedData, folder: RunFolder, threads: int, expected: RunSettings | None = None
+) -> None:
+    """Measure a run's model.pt on the test split and write its facts.
+
+    Those of a diverged run say so and nothing of the test split: its best epoch before would pass
+    for a result.
+
+    Parameters
+    ----------
+    data
+        The packed events that the run was trained on.
+    folder
+        The run's files.
+    threads
+        CPU threads.
+    expected
+        What the model must have been trained with; None takes any.
+
+    Raises
+    ------
+    UserError
+        If the model is damaged, or was trained with other settings or on other data.
+    """
+    torch.set_num_threads(threads)
+    trained = load_model(folder.model)
+    if expected is not None and trained.settings != expected:
+        raise UserError(
+            f"{folder.model} was trained with other settings ({trained.settings.key.name}) than "
+            f"{folder.settings} holds; delete it and run snakemake again."
+        )
+    info = data.info
+    if trained.info != info:  # the same shapes, but other units: nothing else would notice
+        raise UserError(
+            f"{folder.model} was trained on other packed data than these (another normalisation); "
+            "give the file that its run was trained on, or train it again."
+        )
+    about = [
+        Metric("val", "best_epoch", "all", float(trained.best_epoch), "epoch"),
+        Metric("train", "diverged", "all", float(trained.diverged), "1"),
+        Metric("train", "latent_dim", "all", float(trained.settings.model.latent_dim), "1"),
+        Metric("train", "num_parameters", "all", float(num_parameters(trained.model)), "1"),
+    ]
+    if trained.diverged:
+        write_metrics(folder.metrics("test"), trained.settings.key, about)
+        write_arrays(folder.events("test"))
+        return
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    predictions = {name: predict(trained.model, split) for name, split in splits.items()}
+    met = {name: info.met_components(split.globals) for name, split in splits.items()}
+    train, test = predictions["train"], predictions["test"]
+    by_source = {
+        "head": info.met_components(test.globals),
+        "probe": ridge_probe(
+            (train.pooled, met["train"]),
+            (predictions["val"].pooled, met["val"]),
+            test.pooled,
+        ),
+        "survived": fit_visible_sum(train.features, test.features, data)[1],
+    }
+    _, yardstick = fit_visible_sum(data.train.features, data.test.features, data)
+    probe_skill = skill(
+        normalised_mse(by_source["probe"], met["test"], info.met_scale_gev),
+        normalised_mse(yardstick, met["test"], info.met_scale_gev),
+    )
+    tokens = token_errors(test, data)
+    true, made = info.objects(data.test.features), info.objects(test.features)
+    nmse = tokens_nmse(made, true, info.objects(data.train.features))
+    rows = [
+        *about,
+        Metric("test", "rec_tokens", "all", float(tokens.mean()), "1"),
+        Metric("test", "tokens_nmse", "all", nmse, "1"),
+        Metric("test", "skill", "probe", probe_skill, "1"),
+        *(
+            row
+            for source, predicted in by_source.items()
+            for row in met_metrics(source, predicted, met["test"], info.met_scale_gev)
+        ),
+        *token_metrics(made, true, data.test.types, info.object_types),
+        *closure_metrics(made, true, data.test.types, info.object_types, data.test.offsets),
+        *codebook_metrics(test, trained.model.bottleneck.codebook_size, data),
+    ]
+    write_metrics(folder.metrics("test"), trained.settings.key, rows)
+    write_arrays(
+        folder.events("test"),
+        sse_tokens=event_sum(tokens, data.test.offsets),
+        num_tokens=np.diff(data.test.offsets).astype(float),
+        **{
+            f"{source}_error": event_errors(predicted, met["test"], info.met_scale_gev)
+            for source, predicted in by_source.items()
+        },
+    )
+
+
+@torch.inference_mode()
+def predict(model: TokenAutoencoder, split: PackedSplit) -> Predictions:
+    """Return what `model` makes of `split`, on the CPU."""
+    made = []
+    commit = 0.0
+    for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, CPU):
+        made.append(model(batch))
+        # A mean over tokens, so batches count by their tokens.
+        commit += math.nan if made[-1].commit is None else float(made[-1].commit) * len(batch.types)
+    codes = [part.codes for part in made if part.codes is not None]
+    features, globals_, pooled = (
+        torch.cat([getattr(part, name) for part in made]).double().numpy()
+        for name in ("features", "globals", "pooled")
+    )
+    return Predictions(
+        features,
+        globals_,
+        pooled,
+        commit / max(len(features), 1),
+        torch.cat(codes).numpy() if codes else None,
+    )
+
+
+def token_errors(test: Predictions, data: PackedData) -> Array:
+    """Return the mean squared error over the normalised features of each object, shape (n,)."""
+    difference = torch.from_numpy(test.features - data.test.features)
+    errors: Array = square(difference, normalised_period(data.info.features, CPU)).mean(1).numpy()
+    return errors
+
+
+def tokens_nmse(made: Array, true: Array, train: Array) -> float:
+    """Return the error of objects in the one unit that all feature settings share.
+
+    It is the mean squared error of the five default features, each in units of its spread in the
+    training split.
+
+    Parameters
+    ----------
+    made, true, train
+        (E, pT, eta, phi) in GeV and radians of the reconstructed, the true and the training
+        split's objects, shape (n, 4).
+    """
+    made, true, train = (
+        log_features(np.column_stack([np.maximum(objects[:, :2], MIN_GEV), objects[:, 2:]]))
+        for objects in (made, true, train)
+    )
+    spread = train.std(axis=0)
+    return float(np.mean(((made - true) / np.where(spread > 0, spread, 1)) ** 2))
+
+
+def fit_visible_sum(train: Array, test: Array, data: PackedData) -> tuple[float, Array]:
+    """Return the best `a` of MET = -a times the vector sum of objects, and the MET it predicts.
+
+    Parameters
+    ----------
+    train, test
+        Normalised features of the objects of these splits, true or reconstructed, shape (n, F).
+    data
+        The packed events: their MET and which objects belong to them.
+
+    Returns
+    -------
+    tuple
+        The number, fitted on the training split, and the MET components of the test split in GeV,
+        shape (N, 2).
+    """
+    visible = visible_sum(train, data.train.offsets, data.info)
+    a = fit_one_parameter(visible, data.info.met_components(data.train.globals))
+    return a, -a * visible_sum(test, data.test.offsets, data.info)
+
+
+def visible_sum(features: Array, offsets: NDArray[np.integer[Any]], info: DataInfo) -> Array:
+    """Return the transverse vector sum of each event's objects in GeV, shape (N, 2).
+
+    Parameters
+    ----------
+    features
+        Normalised features of all objects, true or reconstructed, event after event, (n, F).
+    offsets
+        Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
+    info
+        What the packed data say of themselves.
+    """
+    objects = info.objects(features)
+    return vector_sum(objects[:, 1], objects[:, 3], offsets)
+
+
+def event_errors(predicted: Array, true: Array, scale_gev: float) -> Array:
+    """Return each event's part of the normalised globals error, shape (N,); their mean is it."""
+    errors: Array = ((predicted - true) ** 2).mean(axis=1) / scale_gev**2
+    return errors
+
+
+def codebook_metrics(test: Predictions, codebook_size: int, data: PackedData) -> list[Metric]:
+    """Return how a codebook is used, also by object type; nothing for continuous spaces."""
+    if test.codes is None:
+        return []
+    counts = code_counts(test.codes, codebook_size)
+    perplexity, active = codebook.perplexity(counts), codebook.active_codes(counts)
+    rows = [
+        Metric("test", "perplexity", "all", perplexity, "1"),
+        Metric("test", "active_codes", "all", active, "1"),
+        Metric("test", "utilisation", "all", active / codebook_size, "1"),
+        Metric("test", "bits_per_token", "all", len(counts) * math.log2(perplexity), "bit"),
+    ]
+    if not math.isnan(test.commit):
+        # The squared distance of latents from their codes is the quantisation error, too.
+        rows.append(Metric("test", "commit", "all", test.commit, "1"))
+    for code, name in enumerate(data.info.object_types, start=1):
+        chosen = data.test.types == code
+        if chosen.any():
+            by_type = code_counts(test.codes[chosen], codebook_size)
+            rows.append(Metric("test", "perplexity", name, codebook.perplexity(by_type), "1"))
+    return rows
+
+
+def num_parameters(model: TokenAutoencoder) -> int:
+    """Return the number of weights that the optimiser trains."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

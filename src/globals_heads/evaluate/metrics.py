@@ -1,0 +1,155 @@
+"""Pure numpy metrics: every function takes arrays and returns numbers; none reads a file."""
+
+import math
+
+import numpy as np
+
+from globals_heads.arrays import Array
+
+# Ridge penalties as fractions of the mean diagonal of the Gram matrix.
+RIDGE_PENALTIES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+def sigma68(residual: Array) -> float:
+    """Return half the distance between the 16 % and the 84 % quantile of `residual`."""
+    low, high = np.quantile(residual, [0.16, 0.84])
+    return float(high - low) / 2
+
+
+def residual_summary(residual: Array) -> dict[str, float]:
+    """Return bias (the median), sigma68, RMS and the fraction of tails of residuals.
+
+    A tail is a residual further than three sigma68 from the median.
+    """
+    median, width = float(np.median(residual)), sigma68(residual)
+    return {
+        "bias": median,
+        "sigma68": width,
+        "rms": float(np.sqrt(np.mean(residual**2))),
+        "tail_fraction": float(np.mean(np.abs(residual - median) > 3 * width)),
+    }
+
+
+def normalised_mse(predicted: Array, true: Array, scale: float) -> float:
+    """Return the mean squared error over events and components in units of `scale` squared."""
+    return float(np.mean((predicted - true) ** 2)) / scale**2
+
+
+def skill(error: float, yardstick_error: float) -> float:
+    """Return how much of what a yardstick gains over the mean a prediction gains, too.
+
+    Parameters
+    ----------
+    error, yardstick_error
+        Normalised errors; predicting the mean has 1.
+
+    Returns
+    -------
+    float
+        1 is as good as the yardstick and 0 as the mean; NaN where the yardstick gains nothing.
+    """
+    return (1 - error) / (1 - yardstick_error) if yardstick_error < 1 else math.nan
+
+
+def component_rms(predicted: Array, true: Array) -> float:
+    """Return the root mean squared residual of one component, in the units of the input."""
+    return float(np.sqrt(np.mean((predicted - true) ** 2)))
+
+
+def delta_phi(predicted: Array, true: Array) -> Array:
+    """Return the signed angle from the true to the predicted two-vector, in (-pi, pi].
+
+    Parameters
+    ----------
+    predicted, true
+        Two-vectors, shape (N, 2).
+
+    Returns
+    -------
+    Array
+        Radians, positive when `predicted` is counter-clockwise of `true`, shape (N,).
+    """
+    parallel, perpendicular = parallel_perpendicular(predicted, true)
+    # atan2(-0.0, negative) is -pi; adding zero turns -0.0 into 0.0.
+    angle: Array = np.arctan2(perpendicular + 0.0, parallel)
+    return angle
+
+
+def parallel_perpendicular(predicted: Array, true: Array) -> tuple[Array, Array]:
+    """Return the components of `predicted` along and across `true`.
+
+    Parameters
+    ----------
+    predicted, true
+        Two-vectors p and t, shape (N, 2); |t| above 0.
+
+    Returns
+    -------
+    tuple of Array
+        u_par = p·t / |t| and u_perp = (p_y t_x - p_x t_y) / |t|, both signed, shape (N,); u_perp
+        is positive when p is counter-clockwise of t.
+    """
+    length = np.hypot(*true.T)
+    parallel = (predicted * true).sum(axis=-1) / length
+    perpendicular = (predicted[:, 1] * true[:, 0] - predicted[:, 0] * true[:, 1]) / length
+    return parallel, perpendicular
+
+
+def fit_one_parameter(visible: Array, met: Array) -> float:
+    """Return the `a` that minimises the squared error of MET = -a times the visible sum.
+
+    Parameters
+    ----------
+    visible, met
+        Two-vectors of the same events, shape (N, 2).
+    """
+    norm = float((visible**2).sum())
+    return -float((visible * met).sum()) / norm if norm > 0 else 0.0
+
+
+def fit_ridge(x: Array, y: Array, penalty: float) -> tuple[Array, Array]:
+    """Return weights (D, C) and intercept (C,) of a ridge regression of `y` on `x`.
+
+    Parameters
+    ----------
+    x
+        Inputs, shape (N, D).
+    y
+        Targets, shape (N, C).
+    penalty
+        Relative to the mean diagonal of the centred Gram matrix; the intercept is free.
+    """
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    centred = x - x_mean
+    gram = centred.T @ centred
+    system = gram + penalty * gram.trace() / len(gram) * np.eye(len(gram))
+    # Of all solutions the shortest: latents that are all equal have weights of 0.
+    weights = np.linalg.lstsq(system, centred.T @ (y - y_mean), rcond=None)[0]
+    return weights, y_mean - x_mean @ weights
+
+
+def ridge_probe(train: tuple[Array, Array], val: tuple[Array, Array], inputs: Array) -> Array:
+    """Return what a ridge regression reads from frozen, standardised inputs.
+
+    It is fitted on `train`; the penalty is the one of `RIDGE_PENALTIES` that does best on `val`.
+
+    Parameters
+    ----------
+    train, val
+        Inputs (N, D) and targets (N, C) of the two splits.
+    inputs
+        Inputs to predict for, shape (M, D).
+
+    Returns
+    -------
+    Array
+        Predictions, shape (M, C).
+    """
+    mean, spread = train[0].mean(axis=0), train[0].std(axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    x_train, x_val, x = ((z - mean) / spread for z in (train[0], val[0], inputs))
+    fits = [fit_ridge(x_train, train[1], penalty) for penalty in RIDGE_PENALTIES]
+    errors = [np.mean((x_val @ w + b - val[1]) ** 2) for w, b in fits]
+    weights, intercept = fits[int(np.argmin(errors))]
+    predicted: Array = x @ weights + intercept
+    return predicted

@@ -1,0 +1,228 @@
+"""The look that all figures share: colours, markers, intervals, holes, and how one is saved.
+
+One latent space has one colour and one globals_beta one marker in every figure. A run that diverged
+or is missing is named in every figure that would show it.
+"""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.transforms import Transform
+
+from globals_heads.arrays import Array
+from globals_heads.compare.statistics import MIN_SEEDS
+from globals_heads.files import atomic_path, write_text
+from globals_heads.settings import Grid, PlotSettings, format_beta
+
+Line = Literal["-", "--", ":", "-."]
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLORS = {
+    "none": "#0072B2",
+    "linear": "#E69F00",
+    "vq": "#009E73",
+    "fsq": "#CC79A7",
+    "residual_vq": "#D55E00",
+}
+MARKERS = "osD^vP*X<>ph8d"
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
+HOLE_COLOR = "#B22222"
+# What needs no latent space: its name and the line that stands for it.
+YARDSTICKS: dict[str, tuple[str, Line]] = {
+    "training_mean": ("training mean", "-"),
+    "minus_sum_pt": ("$-\\Sigma\\,p_T$", "-."),
+    "linear_fit": ("one-parameter linear fit", "--"),
+    "globals_network": ("network for the globals alone", ":"),
+}
+# Bars of intervals, without a point.
+BAR: dict[str, Any] = {"fmt": "none", "elinewidth": 1.2, "capsize": 2.5}
+# Holes beyond these are counted, so that the rest of a figure keeps its room.
+MAX_NAMED_HOLES = 6
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+mpl.use("agg")
+mpl.rcParams.update(
+    {
+        "svg.hashsalt": "globals-heads",  # the same figure gives the same bytes
+        "svg.fonttype": "none",
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": "medium",
+        "figure.titlesize": "medium",
+        "legend.frameon": False,
+        "hatch.linewidth": 0.6,
+    }
+)
+
+
+def save(figure: Figure, numbers: pd.DataFrame, output: Path, settings: PlotSettings) -> None:
+    """Write a figure as `output` (an .svg), the same as .png, and its numbers as .csv."""
+    text = numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_text(output.with_suffix(".csv"), text)
+    for path, options in (
+        (output.with_suffix(".png"), {"dpi": settings.dpi}),
+        (output, {"metadata": {"Date": None}}),
+    ):
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], **options)
+    plt.close(figure)
+
+
+def legend(figure: Figure, handles: Sequence[Artist], table: pd.DataFrame, columns: int) -> None:
+    """Draw `handles` below the figure, and above them name the runs of `table` without a result.
+
+    They have as few rows as `columns` allow, and are spread over these rows.
+    """
+    title = wrapped(holes(table), int(13 * figure.get_figwidth()))
+    if not (handles or title):
+        return
+    rows = math.ceil(len(handles) / columns)
+    shown = figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=math.ceil(len(handles) / rows) if rows else 1,
+        title=title or None,
+    )
+    shown.get_title().set(color=HOLE_COLOR, fontsize="small", multialignment="center")
+
+
+def holes(table: pd.DataFrame) -> str:
+    """Return in words which runs of `table`, rows of the summary, have no result, and why."""
+    lost = table[table["status"] != "ok"]
+    if lost.empty:
+        return ""
+    named = [f"{run} {status}" for run, status in zip(lost["run"], lost["status"], strict=True)]
+    more = len(named) - MAX_NAMED_HOLES
+    if more > 0:
+        named = [*named[:MAX_NAMED_HOLES], f"and {more} more"]
+    return f"no result: {', '.join(named)}"
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return `text` in lines of about `width` characters, broken after commas only."""
+    words = text.replace(" ", NO_BREAK).replace(f",{NO_BREAK}", ", ")
+    return textwrap.fill(words, width, break_long_words=False).replace(NO_BREAK, " ")
+
+
+def hatch(
+    axes: Axes, corner: tuple[float, float], transform: Transform, color: str = "grey"
+) -> None:
+    """Hatch the square of side 1 at `corner`, where runs have no result."""
+    square = Rectangle(corner, 1, 1, fill=False, hatch="///", edgecolor=color, linewidth=0)
+    square.set_transform(transform)
+    axes.add_patch(square)
+
+
+def log_scale(axes: Axes, along: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic once all is drawn; hatch axes in which nothing was found to draw."""
+    drawn = axes.dataLim
+    if np.isfinite(drawn.minposx if along == "x" else drawn.minposy):
+        axes.set(**{f"{along}scale": "log"})
+        log_ticks(axes, along)
+    else:
+        hatch(axes, (0, 0), axes.transAxes)
+
+
+def log_ticks(axes: Axes, along: Literal["x", "y"]) -> None:
+    """Give a logarithmic axis plain numbers if it is too short for powers of ten."""
+    low, high = axes.get_xlim() if along == "x" else axes.get_ylim()
+    if high < 20 * low:
+        axis = axes.xaxis if along == "x" else axes.yaxis
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
+def marker_of(grid: Grid, globals_beta: str) -> str:
+    """Return the marker of a weight, the same in every figure."""
+    names = [format_beta(beta) for beta in grid.globals_beta]
+    return MARKERS[names.index(globals_beta) % len(MARKERS)]
+
+
+def cell_handles(grid: Grid) -> list[Line2D]:
+    """Return what the colours of latent spaces and the markers of weights mean, for a legend."""
+    spaces = [
+        Line2D([], [], marker="o", ls="", color=COLORS[space], label=space)
+        for space in grid.latent_space
+    ]
+    return [*spaces, *weight_handles(grid)]
+
+
+def weight_handles(grid: Grid) -> list[Line2D]:
+    """Return what the markers of weights mean, for a legend."""
+    return [
+        Line2D([], [], marker=marker_of(grid, b), ls="", color="black", label=f"globals_beta {b}")
+        for b in map(format_beta, grid.globals_beta)
+    ]
+
+
+def yardstick_handles(*names: str) -> list[Line2D]:
+    """Return what the lines of yardsticks mean, for a legend."""
+    return [
+        Line2D([], [], color="grey", linestyle=line, label=label)
+        for label, line in (YARDSTICKS[name] for name in names)
+    ]
+
+
+def draw_intervals(axes: Axes, x: Array, cells: pd.DataFrame, color: str) -> None:
+    """Draw the intervals of `cells`, rows with mean, low and high, as bars at `x`."""
+    axes.errorbar(x, cells["mean"], arms(cells), ecolor=color, **BAR)
+
+
+def arms(cells: pd.DataFrame) -> Array:
+    """Return how far low and high lie from the mean, shape (2, n); NaN where they are not known."""
+    numbers = cells[["mean", "low", "high"]].to_numpy(dtype=float)
+    distances: Array = np.abs(numbers[:, 1:] - numbers[:, :1]).T
+    return distances
+
+
+def draw_seeds(
+    axes: Axes, x: float, values: Array, color: str, marker: str, *, hollow: bool = False
+) -> None:
+    """Draw the seeds of one cell as pale points above each other."""
+    axes.plot(
+        np.full(len(values), x),
+        values,
+        marker,
+        color=color,
+        markersize=4.5,
+        alpha=0.7,
+        markerfacecolor="none" if hollow else color,
+    )
+
+
+def dodge(index: int, count: int, width: float = 0.7) -> float:
+    """Return where the `index`-th of `count` neighbours lies in a slot of `width` around 0."""
+    return width * ((index + 0.5) / count - 0.5)
+
+
+def finished_runs(grid: Grid, table: pd.DataFrame) -> "pd.Series[int]":
+    """Return how many runs of each cell of the plain grid have a result, by the summary."""
+    done = table[(table["status"] == "ok") & (table["variant"] == "")]
+    cells = product(grid.latent_space, map(format_beta, grid.globals_beta))
+    counts = done.groupby(["latent_space", "globals_beta"]).size()
+    return counts.reindex(pd.MultiIndex.from_tuples(cells), fill_value=0)
+
+
+def intervals_text(n: "pd.Series[int]") -> str:
+    """Return how to read bars over `n` seeds per cell, in words."""
+    if n.empty or n.max() < 1:
+        return "no finished run"
+    number = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    bars = "bars: 95 % interval" if n.max() >= MIN_SEEDS else f"no interval below {MIN_SEEDS} seeds"
+    return f"n = {number} per cell; {bars}"

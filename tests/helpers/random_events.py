@@ -1,0 +1,37 @@
+"""Small events whose every number is known, and packed data made from them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from globals_heads.data.token_file import NUM_SLOTS, Events
+from globals_heads.packed import PackedData, open_packed, pack
+from globals_heads.settings import PackSettings, Settings
+
+OBJECT_TYPES = Settings().object_types
+
+
+def random_events(num_events: int, seed: int = 0) -> Events:
+    """Return events with 0 to 18 objects in GeV, empty slots at the end."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, NUM_SLOTS + 1, num_events)
+    real = np.arange(NUM_SLOTS) < counts[:, None]
+    pt = 25 + rng.exponential(50, real.shape)
+    eta = rng.uniform(-2.5, 2.5, real.shape)
+    phi = rng.uniform(-np.pi, np.pi, real.shape)
+    objects = np.stack([pt * np.cosh(eta) * 1.05, pt, eta, phi], axis=-1) * real[..., None]
+    return Events(
+        types=np.where(real, rng.integers(1, 8, real.shape), 0).astype(np.uint8),
+        objects=objects,
+        met=np.column_stack(
+            [rng.exponential(60, num_events), rng.uniform(-np.pi, np.pi, num_events)]
+        ),
+        labels=rng.integers(1, 6, num_events),
+    )
+
+
+def pack_random(path: Path, settings: PackSettings, num_events: int = 60) -> PackedData:
+    """Return packed random events."""
+    splits = {name: random_events(num_events, i) for i, name in enumerate(("train", "val", "test"))}
+    pack(splits, OBJECT_TYPES, settings, "random events", path)
+    return open_packed(path)

@@ -1,0 +1,417 @@
+"""Evaluation and yardsticks: planted predictions give the numbers that they must."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from random_events import OBJECT_TYPES, pack_random, random_events
+
+from globals_heads.data.token_file import Events
+from globals_heads.errors import UserError
+from globals_heads.evaluate.baselines import measure_yardsticks
+from globals_heads.evaluate.evaluate import (
+    Predictions,
+    codebook_metrics,
+    evaluate,
+    fit_visible_sum,
+    num_parameters,
+    predict,
+    token_errors,
+    tokens_nmse,
+    visible_sum,
+)
+from globals_heads.evaluate.metrics import ridge_probe
+from globals_heads.facts import RunFolder
+from globals_heads.packed import log_features, open_packed, pack
+from globals_heads.settings import PackSettings, RunKey, Settings, TrainSettings
+from globals_heads.train.model import TokenAutoencoder
+from globals_heads.train.model_file import load_model
+from globals_heads.train.train import fit, train
+
+KEY = RunKey(latent_space="vq", globals_beta=0.5, seed=2)
+
+
+def values(rows):
+    """Return {metric: value}."""
+    return {row.metric: row.value for row in rows}
+
+
+def read(path):
+    """Return {(metric, group): value} of a facts file."""
+    with path.open() as stream:
+        rows = list(csv.DictReader(stream))
+    return {(row["metric"], row["group"]): float(row["value"] or "nan") for row in rows}
+
+
+def met(packed):
+    return packed.info.met_components(packed.test.globals)
+
+
+def test_token_errors_take_angles_the_short_way_round(tmp_path):
+    """The jump of phi is no error of 2 pi, neither in the loss nor in the facts."""
+    data = pack_random(tmp_path / "packed.h5", PackSettings(features="raw"))
+    columns = data.info.features.invert(data.test.features)
+    columns[:, 3] += 2 * np.pi - 0.1
+    test = Predictions(data.info.features.normalise(columns), None, None, 0.0, None)
+    expected = (0.1 / data.info.features.scale[3]) ** 2 / 4
+    assert_allclose(token_errors(test, data), expected, rtol=1e-4)
+
+
+def test_the_probe_is_fitted_on_the_training_split(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    evaluate(packed, folder, threads=1)
+    model = load_model(folder.model).model
+    pooled, truth = (
+        {split: make(getattr(packed, split)) for split in ("train", "val", "test")}
+        for make in (
+            lambda split: predict(model, split).pooled,
+            lambda split: packed.info.met_components(split.globals),
+        )
+    )
+    probe = ridge_probe(
+        (pooled["train"], truth["train"]), (pooled["val"], truth["val"]), pooled["test"]
+    )
+    expected = np.mean((probe - truth["test"]) ** 2) / packed.info.met_scale_gev**2
+    assert read(folder.metrics("test"))["rec_globals", "probe"] == pytest.approx(expected)
+
+
+def test_the_canonical_error_is_in_units_of_the_training_split(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    evaluate(packed, folder, threads=1)
+    features = predict(load_model(folder.model).model, packed.test).features
+    expected = tokens_nmse(
+        *(packed.info.objects(f) for f in (features, packed.test.features, packed.train.features))
+    )
+    assert read(folder.metrics("test"))["tokens_nmse", "all"] == pytest.approx(expected)
+
+
+def test_a_model_is_not_measured_on_data_of_other_units(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    other = pack_random(tmp_path / "other.h5", PackSettings(), num_events=50)
+    with pytest.raises(UserError, match="was trained on other packed data"):
+        evaluate(other, folder, threads=1)
+
+
+def test_facts_of_a_diverged_run_say_so_and_nothing_of_the_test_split(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    settings = Settings(epochs=2, train=TrainSettings(learning_rate=1e30, clip_norm=None))
+    train(settings.run_settings(KEY), packed, folder, threads=1)
+    evaluate(packed, folder, threads=1)
+    facts = read(folder.metrics("test"))
+    assert facts["diverged", "all"] == 1
+    assert facts["latent_dim", "all"] == 32
+    assert ("rec_tokens", "all") not in facts
+    with np.load(folder.events("test")) as errors:
+        assert not errors.files
+
+
+def test_predictions_do_not_depend_on_the_batches(packed, tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    model = load_model(folder.model).model
+    whole = predict(model, packed.test)
+    monkeypatch.setattr("globals_heads.evaluate.evaluate.EVENTS_PER_EVALUATION_BATCH", 7)
+    parts = predict(model, packed.test)
+    assert_allclose(whole.features, parts.features, atol=1e-5)
+    assert_allclose(whole.pooled, parts.pooled, atol=1e-5)
+    assert whole.commit == pytest.approx(parts.commit, rel=1e-4)
+    assert (whole.codes == parts.codes).all()
+    assert len(whole.codes) == len(packed.test.features)
+
+
+@pytest.mark.parametrize("latent_space", ["none", "linear", "vq", "residual_vq", "fsq"])
+@pytest.mark.parametrize("target", ["components", "polar"])
+def test_a_real_run_has_all_its_facts(tmp_path, latent_space, target):
+    data = pack_random(tmp_path / "packed.h5", PackSettings(globals_target=target))
+    key = RunKey(latent_space=latent_space, globals_beta=1, seed=0)
+    folder = RunFolder(tmp_path / "run")
+    train(Settings(epochs=1).run_settings(key), data, folder, threads=1)
+    evaluate(data, folder, threads=1)
+    measured = read(folder.metrics("test"))
+    finite = {name for name, value in measured.items() if math.isfinite(value)}
+    expected = {("rec_tokens", "all"), ("rec_globals", "head"), ("rec_globals", "probe")}
+    assert expected <= finite
+    assert (("bits_per_token", "all") in finite) == (latent_space not in ("none", "linear"))
+    assert (("commit", "all") in finite) == latent_space.endswith("vq")
+    assert measured["best_epoch", "all"] == 1
+    model = load_model(folder.model).model
+    assert measured["num_parameters", "all"] == num_parameters(model)
+    # An untrained model knows little: the error is near that of a constant, in either target.
+    assert 0.3 < measured["rec_globals", "head"] < 5
+
+
+def test_test_facts_repeat_the_validation_loss_when_the_splits_are_equal(tmp_path):
+    """The long way through GeV gives the number of the training loop."""
+    events = random_events(60)
+    splits = dict.fromkeys(("train", "val", "test"), events)
+    pack(splits, OBJECT_TYPES, PackSettings(), "equal", tmp_path / "packed.h5")
+    data, folder = open_packed(tmp_path / "packed.h5"), RunFolder(tmp_path)
+    key = RunKey(latent_space="none", globals_beta=1, seed=0)
+    train(Settings(epochs=1).run_settings(key), data, folder, threads=1)
+    evaluate(data, folder, threads=1)
+    measured = read(folder.metrics("test"))
+    header, row = folder.metrics("val").read_text().splitlines()
+    val = dict(zip(header.split(","), row.split(","), strict=True))
+    assert measured["rec_tokens", "all"] == pytest.approx(float(val["rec_tokens"]), rel=1e-5)
+    assert measured["rec_globals", "head"] == pytest.approx(float(val["rec_globals"]), rel=1e-5)
+
+
+def planted(factor):
+    """Return events whose MET is `factor` times minus the vector sum of the objects."""
+    events = random_events(200, 5)
+    pt, phi = events.objects[..., 1], events.objects[..., 3]
+    x = -factor * (pt * np.cos(phi)).sum(axis=1)
+    y = -factor * (pt * np.sin(phi)).sum(axis=1)
+    met = np.column_stack([np.hypot(x, y), np.arctan2(y, x)])
+    return Events(events.types, events.objects, met, events.labels)
+
+
+def pack_planted(tmp_path, settings, factors=(0.5, 0.5, 0.5)):
+    """Return packed events whose splits have these factors."""
+    splits = {n: planted(f) for n, f in zip(("train", "val", "test"), factors, strict=True)}
+    pack(splits, OBJECT_TYPES, settings, "planted", tmp_path / "packed.h5")
+    return open_packed(tmp_path / "packed.h5")
+
+
+def test_the_fit_on_the_objects_sees_the_training_split_alone(tmp_path):
+    data = pack_planted(tmp_path, PackSettings(), factors=(0.5, 0.7, 0.3))
+    a, predicted = fit_visible_sum(data.train.features, data.test.features, data)
+    assert a == pytest.approx(0.5, rel=1e-4)
+    assert_allclose(predicted, met(data) * 0.5 / 0.3, atol=1e-2)
+
+
+def same(met, phi):
+    return met, phi
+
+
+def evaluate_planted(tmp_path, monkeypatch, data, turn, pt_factors=(1, 1, 1), signs=(1, 1, 1)):
+    """Return the facts of a model whose head predicts turn(MET, METphi).
+
+    Its objects have half as much energy again, and pT times a factor per split; all else is true.
+    Its pooled latents are the true MET components with a sign per split, so that the probe has all
+    to read.
+    """
+    folder = RunFolder(tmp_path / "run")
+    key = RunKey(latent_space="none", globals_beta=1, seed=0)
+    train(Settings(epochs=1).run_settings(key), data, folder, threads=1)
+
+    def predicted(_, split):
+        place = [split is s for s in (data.train, data.val, data.test)].index(True)
+        polar = data.info.globals.invert(split.globals)
+        head = data.info.globals.normalise(np.column_stack(turn(*polar.T)))
+        objects = data.info.features.invert(split.features)
+        objects[:, :2] += np.log([1.5, pt_factors[place]])
+        features = data.info.features.normalise(objects)
+        pooled = signs[place] * data.info.met_components(split.globals)
+        return Predictions(features, head, pooled, 0.0, None)
+
+    monkeypatch.setattr("globals_heads.evaluate.evaluate.predict", predicted)
+    evaluate(data, folder, threads=1)
+    return read(folder.metrics("test"))
+
+
+def test_a_head_that_is_off_by_a_turn_shows_as_what_it_is(tmp_path, monkeypatch):
+    """A full turn is no error, half a turn is one of pi, and a mirror image one of -2 phi."""
+    data = pack_planted(tmp_path, PackSettings(globals_target="polar"))
+
+    def facts(turn):
+        return evaluate_planted(tmp_path, monkeypatch, data, turn)
+
+    true = met(data)
+    hard = np.hypot(*true.T) > 50
+    full = facts(lambda met, phi: (met, phi - 2 * np.pi))
+    assert full["rec_globals", "head"] == pytest.approx(0, abs=1e-9)
+    assert full["met_dphi_rms", "head"] == pytest.approx(0, abs=1e-5)
+    half = facts(lambda met, phi: (met, phi + np.pi))
+    expected = 4 * np.mean(true**2) / data.info.met_scale_gev**2
+    assert half["rec_globals", "head"] == pytest.approx(expected, rel=1e-5)
+    assert half["met_dphi_rms", "head"] == pytest.approx(np.pi, rel=1e-5)
+    response = {g: v for (m, g), v in half.items() if m == "met_response" and g[:5] == "head:"}
+    assert response == pytest.approx(dict.fromkeys(response, -1), rel=1e-5)
+    assert response
+    mirrored = facts(lambda met, phi: (met, -phi))
+    expected = np.mean(true[:, 1] ** 2 * 4) / 2 / data.info.met_scale_gev**2
+    assert mirrored["rec_globals", "head"] == pytest.approx(expected, rel=1e-5)
+    turned = -2 * np.arctan2(true[hard, 1], true[hard, 0])
+    turned = np.arctan2(np.sin(turned), np.cos(turned))
+    assert mirrored["met_dphi_rms", "head"] == pytest.approx(np.sqrt(np.mean(turned**2)), rel=1e-4)
+    for found in (full, half, mirrored):  # what the head does is not the objects' or the probe's
+        for source in ("probe", "survived"):
+            assert found["rec_globals", source] == pytest.approx(0, abs=1e-5)
+        expected = (math.log(1.5) / data.info.features.scale[0]) ** 2 / 5
+        assert found["rec_tokens", "all"] == pytest.approx(expected, rel=1e-5)
+        assert found["tokens_nmse", "all"] == pytest.approx(expected, rel=1e-5)
+        assert found["token_bias", "energy_relative"] == pytest.approx(0.5, rel=1e-5)
+        assert found["event_bias", "visible_mass"] > 0 == found["event_bias", "ht"]
+        assert found["skill", "probe"] == pytest.approx(1, abs=1e-5)
+
+
+def test_skill_is_that_of_the_probe_beside_the_fit_on_true_objects(tmp_path, monkeypatch):
+    """The probe knows all, the fit misses the test split by a third of it."""
+    data = pack_planted(tmp_path, PackSettings(globals_target="polar"), factors=(0.2, 0.2, 0.3))
+    found = evaluate_planted(tmp_path, monkeypatch, data, same)
+    fit_error = np.mean((met(data) / 3) ** 2) / data.info.met_scale_gev**2
+    assert found["skill", "probe"] == pytest.approx(1 / (1 - fit_error), rel=1e-4)
+    assert found["rec_globals", "survived"] == pytest.approx(fit_error, rel=1e-4)
+
+
+def test_what_survives_is_fitted_on_reconstructed_objects(tmp_path, monkeypatch):
+    """pT comes out doubled in training, which the fit halves, and tripled in the test split."""
+    data = pack_planted(tmp_path, PackSettings(globals_target="polar"))
+    found = evaluate_planted(tmp_path, monkeypatch, data, same, pt_factors=(2, 5, 3))
+    expected = np.mean((met(data) / 2) ** 2) / data.info.met_scale_gev**2
+    assert found["rec_globals", "survived"] == pytest.approx(expected, rel=1e-4)
+    assert found["skill", "probe"] == pytest.approx(1, abs=1e-5), "of true objects"
+
+
+def test_the_penalty_of_the_probe_is_chosen_on_validation(tmp_path, monkeypatch):
+    """There the latents mislead, so that the strongest penalty does best: it halves the slope."""
+    data = pack_planted(tmp_path, PackSettings(globals_target="polar"))
+    found = evaluate_planted(tmp_path, monkeypatch, data, same, signs=(1, -1, 1))
+    assert found["r2", "probe"] == pytest.approx(1 - 0.5**2, abs=0.01)
+
+
+def test_the_canonical_error_of_tokens_has_the_units_of_the_default_features(tmp_path):
+    """It is rec_tokens for them, and the same number for objects reconstructed in any other way."""
+    rng, found = np.random.default_rng(0), []
+    for features in ("log", "raw"):
+        data = pack_random(tmp_path / "packed.h5", PackSettings(features=features))
+        true, in_training = (data.info.objects(split.features) for split in (data.test, data.train))
+        if not found:
+            made = true * np.exp(rng.normal(0, 0.1, true.shape) * [1, 1, 0, 0])
+            made[:, 3] += rng.normal(0, 0.1, len(true))
+            inverse = data.info.features.normalise(log_features(made))
+            test = Predictions(inverse, None, None, 0.0, None)
+            assert token_errors(test, data).mean() == pytest.approx(
+                tokens_nmse(made, true, in_training), rel=1e-4
+            )
+        found.append(tokens_nmse(made + np.array([0, 0, 0, 2 * np.pi]), true, in_training))
+    assert found[0] > 0.001
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    # E or pT below 0, as a model of raw features may predict them, count as 1 GeV.
+    for column in (0, 1):
+        below, one = true.copy(), true.copy()
+        below[0, column], one[0, column] = -3.0, 1.0
+        assert tokens_nmse(below, true, in_training) == tokens_nmse(one, true, in_training) > 0
+
+
+def test_use_of_the_codebook_by_hand(packed):
+    """Jets use four codes of eight alike, all other objects the first one alone."""
+    jets = packed.test.types == 1
+    codes = np.where(jets, np.arange(len(jets)) % 4, 0)[:, None]
+    counts = np.bincount(codes[:, 0], minlength=8)
+    used = counts[counts > 0] / counts.sum()
+    entropy = -np.sum(used * np.log2(used))
+    found = {
+        (row.metric, row.group): (row.value, row.unit)
+        for row in codebook_metrics(Predictions(None, None, None, 0.25, codes), 8, packed)
+    }
+    assert found["perplexity", "all"] == (pytest.approx(2**entropy), "1")
+    assert found["bits_per_token", "all"] == (pytest.approx(entropy), "bit")
+    assert found["active_codes", "all"] == (4, "1")
+    assert found["utilisation", "all"] == (0.5, "1")
+    assert found["commit", "all"] == (0.25, "1")
+    assert found["perplexity", "jet"][0] == pytest.approx(4, rel=0.05)
+    assert found["perplexity", "photon"][0] == pytest.approx(1)
+    twice = Predictions(None, None, None, math.nan, np.repeat(codes, 2, axis=1))
+    found = {(row.metric, row.group): row.value for row in codebook_metrics(twice, 8, packed)}
+    assert found["bits_per_token", "all"] == pytest.approx(2 * entropy)
+    assert ("commit", "all") not in found
+
+
+@pytest.mark.parametrize(("latent_space", "more"), [("none", 0), ("linear", 33 * 32), ("vq", 0)])
+def test_parameters_are_those_that_the_optimiser_trains(packed, tmp_path, latent_space, more):
+    """Codes of a codebook follow their averages; they are not among them."""
+    layers = [(13, 128), (128, 128), (128, 32), (32, 128), (128, 128), (128, 5), (32, 32), (32, 2)]
+    expected = 8 * 8 + sum((size_in + 1) * size_out for size_in, size_out in layers)
+    key = RunKey(latent_space=latent_space, globals_beta=1, seed=0)
+    model = TokenAutoencoder(Settings().run_settings(key), packed.info)
+    assert num_parameters(model) == expected + more
+
+
+def test_yardsticks_of_a_planted_relation(tmp_path):
+    data = pack_planted(tmp_path, PackSettings())
+    measure_yardsticks(
+        data,
+        Settings(epochs=1).globals_network,
+        tmp_path / "yardsticks.csv",
+        tmp_path / "errors.npz",
+        threads=1,
+    )
+    measured = read(tmp_path / "yardsticks.csv")
+    assert measured["fitted_a", "linear_fit"] == pytest.approx(0.5, rel=1e-4)
+    assert measured["rec_globals", "linear_fit"] == pytest.approx(0, abs=1e-6)
+    assert measured["rec_globals", "training_mean"] == pytest.approx(1, rel=1e-5)
+    # -sum pT is twice the truth: it misses by the truth itself.
+    truth = met(data)
+    expected = np.mean(truth**2) / data.info.met_scale_gev**2
+    assert measured["rec_globals", "minus_sum_pt"] == pytest.approx(expected, rel=1e-4)
+    errors = np.load(tmp_path / "errors.npz")
+    for name in ("training_mean", "minus_sum_pt", "linear_fit", "globals_network"):
+        assert errors[f"{name}_error"].mean() == pytest.approx(
+            measured["rec_globals", name], abs=1e-6
+        )
+    assert_allclose(
+        -0.5 * visible_sum(data.test.features, data.test.offsets, data.info), truth, atol=1e-2
+    )
+
+
+def test_fitted_yardsticks_see_the_training_split_alone(tmp_path):
+    """The mean, and the network for the globals alone, whose best epoch follows validation."""
+    data = pack_random(tmp_path / "packed.h5", PackSettings(globals_target="polar"))
+    settings = Settings(epochs=2).globals_network
+    facts = tmp_path / "yardsticks.csv"
+    measure_yardsticks(data, settings, facts, tmp_path / "errors.npz", threads=1)
+    network = fit(settings, data, threads=1, tokens_weight=0.0).model
+    predictions = {
+        "globals_network": data.info.met_components(predict(network, data.test).globals),
+        "training_mean": data.info.met_components(data.train.globals).mean(axis=0),
+    }
+    for name, predicted in predictions.items():
+        expected = np.mean((predicted - met(data)) ** 2) / data.info.met_scale_gev**2
+        assert read(facts)["rec_globals", name] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_globals_network_learns_the_globals_and_no_tokens(packed):
+    """Its loss is the globals error alone, so its decoder keeps its first weights."""
+    settings = Settings(epochs=2).globals_network
+    torch.manual_seed(settings.seed)
+    start = TokenAutoencoder(settings, packed.info).state_dict()
+    progress = fit(settings, packed, threads=1, tokens_weight=0.0)
+    first = progress.history["train"][0]
+    assert first["loss"] == first["rec_globals"]
+    for name, tensor in progress.model.state_dict().items():
+        assert torch.equal(tensor, start[name]) == name.startswith("decoder"), name
+
+
+def test_errors_per_event_add_up_to_the_facts(packed, tmp_path):
+    folder = RunFolder(tmp_path)
+    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+    evaluate(packed, folder, threads=1)
+    measured, errors = read(folder.metrics("test")), np.load(folder.events("test"))
+    tokens = errors["sse_tokens"].sum() / errors["num_tokens"].sum()
+    assert tokens == pytest.approx(measured["rec_tokens", "all"])
+    for source in ("head", "probe", "survived"):
+        assert errors[f"{source}_error"].shape == (60,)
+        assert errors[f"{source}_error"].mean() == pytest.approx(measured["rec_globals", source])
+    assert (errors["num_tokens"] == np.diff(packed.test.offsets)).all()
+    before = folder.events("test").read_bytes()
+    evaluate(packed, folder, threads=1)
+    assert folder.events("test").read_bytes() == before
+
+
+def test_what_survives_is_a_fit_on_the_reconstructed_objects(tmp_path):
+    """A perfect autoencoder keeps the planted relation; one that turns all objects loses it."""
+    data = pack_planted(tmp_path, PackSettings())
+    visible = visible_sum(data.test.features, data.test.offsets, data.info)
+    assert_allclose(-0.5 * visible, met(data), atol=1e-2)
+    columns = data.info.features.invert(data.test.features)
+    columns[:, 3:] *= -1  # phi + pi
+    turned = data.info.features.normalise(columns)
+    assert_allclose(visible_sum(turned, data.test.offsets, data.info), -visible, atol=1e-2)

@@ -17,7 +17,7 @@ import yaml
 
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
-from globals_heads.files import only_writer, write_text
+from globals_heads.files import run_lock, write_text
 from globals_heads.manifest import sources, write_manifest
 from globals_heads.provenance import file_digest
 from globals_heads.settings import (
@@ -132,7 +132,7 @@ ObjectTypes = Annotated[
 ]
 Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
 Comparison = Annotated[Path, typer.Option(help="Means and intervals of all cells.")]
-Yardsticks = Annotated[Path, typer.Option(help="Facts of the data set.")]
+Baselines = Annotated[Path, typer.Option(help="Facts of the data set.")]
 Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
 LinearFit = Annotated[Path, typer.Option(help="The data set's errors per test event.")]
 
@@ -182,7 +182,7 @@ def pack(
 
 
 @app.command()
-def yardsticks(
+def baselines(
     output: Output,
     errors: Annotated[Path, typer.Option(help="The file of the errors per event to make.")],
     manifest: Annotated[Path, typer.Option(help="The file to make that says from what.")],
@@ -191,12 +191,12 @@ def yardsticks(
     threads: Threads = 1,
 ) -> None:
     """Measure what can be said of MET without the model under test."""
-    from globals_heads.evaluate.baselines import measure_yardsticks
+    from globals_heads.evaluate.baselines import measure_baselines
     from globals_heads.packed import open_packed
 
     started = datetime.now(UTC)
-    made_from = sources("yardsticks", settings, file_digest(data))
-    measure_yardsticks(open_packed(data), settings, output, errors, threads)
+    made_from = sources("baselines", settings, file_digest(data))
+    measure_baselines(open_packed(data), settings, output, errors, threads)
     outputs = (output, errors)
     write_manifest(manifest, manifest.parent, made_from, outputs, started, threads)
 
@@ -227,7 +227,7 @@ def train(
         made_from = sources("train", settings, file_digest(data))
         # Not under the lock, which the process that looks through the file would hold, too.
         packed = open_packed(data)
-        with only_writer(run, lambda: stop.raise_if_asked("waiting for another process")):
+        with run_lock(run, lambda: stop.raise_if_asked("waiting for another process")):
             from globals_heads.train import train as training
             from globals_heads.train.checkpoint import Checkpoint, checkpoint_key
 
@@ -277,7 +277,7 @@ def collect(
     output: Output,
     runs: Runs,
     grid: GridOption,
-    yardsticks: Yardsticks,
+    baselines: Baselines,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A run that counts as missing; may repeat.")
     ] = None,
@@ -285,7 +285,7 @@ def collect(
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
 
-    summary.collect(grid, runs, yardsticks, output, leave_out or ())
+    summary.collect(grid, runs, baselines, output, leave_out or ())
 
 
 @app.command()
@@ -394,14 +394,14 @@ def plot_met(
     output: Output,
     summary: Summary,
     runs: Runs,
-    yardsticks: Yardsticks,
+    baselines: Baselines,
     grid: GridOption,
     settings: PlotOption,
 ) -> None:
     """Draw response and resolution of MET in bins."""
     from globals_heads.plot import physics as physics_figures
 
-    physics_figures.plot_met(grid, summary, runs, yardsticks, output, settings)
+    physics_figures.plot_met(grid, summary, runs, baselines, output, settings)
 
 
 @app.command()

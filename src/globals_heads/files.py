@@ -86,7 +86,7 @@ def _not_written(path: Path, error: OSError) -> UserError:
 
 
 @contextmanager
-def only_writer(folder: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
+def run_lock(folder: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a lock on `folder` for as long as the block runs, or this process lives.
 
     A training process can outlive a Snakemake that was killed; without the lock it would
@@ -152,7 +152,7 @@ def _lock(stream: TextIO, folder: Path, while_waiting: Callable[[], None]) -> No
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process holds the lock of `only_writer` on `folder`."""
+    """Return whether a process holds the lock of `run_lock` on `folder`."""
     try:
         with (folder / LOCK).open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)

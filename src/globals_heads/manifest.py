@@ -20,7 +20,7 @@ from globals_heads.settings import RunSettings
 CODE = {
     "train": "train.train",
     "evaluate": "evaluate.evaluate",
-    "yardsticks": "evaluate.baselines",
+    "baselines": "evaluate.baselines",
 }
 STEPS_OF_A_RUN = ("train", "evaluate")
 LIBRARIES = ("globals-heads", "torch", "numpy", "vector-quantize-pytorch")
@@ -34,7 +34,7 @@ def sources(step: str, settings: RunSettings, data: str) -> dict[str, str]:
     step
         A key of `CODE`.
     settings
-        Those of the run, or of the yardsticks' network.
+        Those of the run, or of the baselines' network.
     data
         The digest of the packed file.
     """

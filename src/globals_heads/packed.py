@@ -51,7 +51,7 @@ class Normalisation:
         normalised: Array = (values - np.array(self.mean)) / np.array(self.scale)
         return normalised
 
-    def invert(self, normalised: Array) -> Array:
+    def denormalise(self, normalised: Array) -> Array:
         """Return `normalised` of shape (..., C) in physical units, as float64."""
         values: Array = normalised.astype(np.float64) * self.scale + np.array(self.mean)
         return values
@@ -104,7 +104,7 @@ class DataInfo:
 
     def objects(self, features: Array) -> Array:
         """Return (E, pT, eta, phi) in GeV and radians from normalised features, shape (n, 4)."""
-        columns = self.features.invert(features)
+        columns = self.features.denormalise(features)
         if self.pack.features == "raw":
             return np.column_stack([columns[:, :3], wrap_angle(columns[:, 3])])
         log_energy, log_pt, eta, cos_phi, sin_phi = columns.T
@@ -113,7 +113,7 @@ class DataInfo:
 
     def met_components(self, globals_: Array) -> Array:
         """Return (MET_x, MET_y) in GeV from normalised globals, shape (N, 2)."""
-        columns = self.globals.invert(globals_)
+        columns = self.globals.denormalise(globals_)
         return _components(columns) if self.pack.globals_target == "polar" else columns
 
 

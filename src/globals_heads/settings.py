@@ -378,8 +378,8 @@ class Settings(Grid, ObjectTypesSettings):
         return Grid.model_validate(self.model_dump(include=set(Grid.model_fields)))
 
     @property
-    def globals_network(self) -> "RunSettings":
-        """The network that is trained on the globals alone, as a yardstick."""
+    def globals_only_network(self) -> "RunSettings":
+        """The network that is trained on the globals alone, as a baseline."""
         return self.run_settings(RunKey(latent_space="none", globals_beta=1, seed=0))
 
     def run_settings(self, key: "RunKey") -> "RunSettings":

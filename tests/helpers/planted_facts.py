@@ -10,11 +10,11 @@ from globals_heads.facts import Metric, RunFolder, write_arrays, write_epochs, w
 from globals_heads.settings import DISCRETE, CompareSettings, Settings
 
 NUM_EVENTS, NUM_OBJECTS = 200, 400
-YARDSTICKS = {
+BASELINES = {
     "training_mean": 0.0,
     "minus_sum_pt": 1.2,
     "linear_fit": 0.8,
-    "globals_network": 0.75,
+    "globals_only_network": 0.75,
 }
 
 
@@ -57,7 +57,7 @@ def measured(key):
     made = objects * rng.normal(1, 0.01, objects.shape)
     types = rng.integers(1, 4, NUM_OBJECTS).astype(np.uint8)
     errors = event_errors(key)
-    by_source = {"head": "head_error", "probe": "probe_error", "survived": "survived_error"}
+    by_source = {"head": "head_error", "probe": "probe_error", "reco_objects": "reco_objects_error"}
     rows = [
         Metric("test", "rec_tokens", "all", 0.1 * (1 + key.globals_beta), "1"),
         *token_metrics(made, objects, types, ("jet", "b-jet", "e+")),
@@ -80,37 +80,37 @@ def event_errors(key):
         "num_tokens": num_tokens,
         "head_error": 0.5 * spread,
         "probe_error": 0.4 * spread,
-        "survived_error": 0.3 * spread,
+        "reco_objects_error": 0.3 * spread,
     }
 
 
-def plant_yardsticks(folder):
+def plant_baselines(folder):
     """Write the facts and errors per event of a data set."""
     rng = np.random.default_rng(9)
     true = rng.normal(0, 60, (NUM_EVENTS, 2))
     rows = [
         row
-        for name, response in YARDSTICKS.items()
+        for name, response in BASELINES.items()
         for row in met_metrics(name, response * true + rng.normal(0, 15, true.shape), true, 60)
     ]
-    write_metrics(folder / "yardsticks.csv", None, rows)
+    write_metrics(folder / "baselines.csv", None, rows)
     known = {"linear_fit_error": 0.3, "training_mean_error": 1.0}
     errors = {name: np.full(NUM_EVENTS, error) for name, error in known.items()}
     write_arrays(folder / "events_test.npz", **errors)
 
 
 def plant_grid(folder, grid):
-    """Write runs/ and the yardsticks of a finished study; return its settings."""
+    """Write runs/ and the baselines of a finished study; return its settings."""
     settings = Settings(**grid.model_dump())
     for key in settings.runs:
         plant_run(folder / "runs", settings, key)
-    plant_yardsticks(folder)
+    plant_baselines(folder)
     return settings
 
 
 def write_tables(folder, grid):
     """Write summary.csv and comparison.csv from the facts of all runs."""
     summary, runs = folder / "summary.csv", folder / "runs"
-    collect(grid, runs, folder / "yardsticks.csv", summary)
+    collect(grid, runs, folder / "baselines.csv", summary)
     linear_fit = folder / "events_test.npz"
     compare(summary, runs, linear_fit, folder / "comparison.csv", CompareSettings())

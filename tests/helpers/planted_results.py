@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from globals_heads.compare.results import Cell, Evidence
+from globals_heads.compare.results import Cell, Results
 from globals_heads.facts import RunFolder
 from globals_heads.settings import RunKey, Settings, format_beta
 
@@ -41,7 +41,7 @@ def evidence(ln_t, g, noise_t, noise_g, influence_t=None, influence_g=None, **ot
         "probe_rec_globals": g,
         "skill": (1 - g) / (1 - LINEAR_FIT),
         "linear_fit_gain": LINEAR_FIT - g,
-        "survived_rec_globals": g,
+        "reco_objects_rec_globals": g,
         "rec_globals": g,
         "code_use": 0.8 * constant,
         "ln_throughput": math.log(1e4) * constant,
@@ -61,7 +61,7 @@ def evidence(ln_t, g, noise_t, noise_g, influence_t=None, influence_g=None, **ot
             "skill": -influence_g / (1 - LINEAR_FIT),
             "linear_fit_gain": -influence_g,
         }
-    return Evidence(
+    return Results(
         statuses={cell: ("ok",) * n for cell in cells},
         numbers={name: dict(zip(cells, rows, strict=True)) for name, rows in numbers.items()},
         influences={
@@ -115,8 +115,8 @@ def plant_study(folder, num_seeds=3, seed=0):
     rng = np.random.default_rng(seed)
     num_tokens = rng.integers(4, 15, NUM_EVENTS).astype(float)
     hard = rng.gamma(4, 0.25, NUM_EVENTS)
-    yardstick = LINEAR_FIT * hard / hard.mean()
-    known = {"linear_fit_error": yardstick, "training_mean_error": yardstick / LINEAR_FIT}
+    baseline = LINEAR_FIT * hard / hard.mean()
+    known = {"linear_fit_error": baseline, "training_mean_error": baseline / LINEAR_FIT}
     np.savez(folder / "events_test.npz", **known)
     settings, rows = Settings(seeds=num_seeds), []
     for number, key in enumerate(settings.runs):
@@ -129,7 +129,7 @@ def plant_study(folder, num_seeds=3, seed=0):
             "num_tokens": num_tokens,
             "probe_error": G[cell] * hard * rng.gamma(2000, 1 / 2000, NUM_EVENTS),
             "head_error": G[cell] * hard,
-            "survived_error": 0.9 * G[cell] * hard + 0.01 * key.seed,
+            "reco_objects_error": 0.9 * G[cell] * hard + 0.01 * key.seed,
         }
         np.savez(run.events("test"), **errors)
         vq = key.latent_space == "vq"
@@ -143,12 +143,12 @@ def plant_study(folder, num_seeds=3, seed=0):
                 "rec_tokens": errors["sse_tokens"].sum() / num_tokens.sum(),
                 "rec_globals": errors["head_error"].mean(),
                 "probe_rec_globals": errors["probe_error"].mean(),
-                "survived_rec_globals": errors["survived_error"].mean(),
+                "reco_objects_rec_globals": errors["reco_objects_error"].mean(),
                 "perplexity": 400.0 if vq else math.nan,
                 "pt_relative_sigma68": 0.002 + 0.02 * key.globals_beta + 0.001 * rng.random(),
                 "token_dr_median": 0.002,
                 "clipped_fraction": 0.9 if key.globals_beta == 10 else 0.0,
-                "linear_fit_rec_globals": yardstick.mean(),
+                "linear_fit_rec_globals": baseline.mean(),
                 "throughput": 10_000 + 100 * rng.random(),
             }
         )

@@ -24,7 +24,7 @@ def test_grid(submit_new):
     assert len(trainings) == 3
     assert {job["gres"] for job in trainings} == {"gres:gpu:1"}
     assert {job["gres"] for job in jobs if job not in trainings} == {"N/A"}
-    assert len(jobs) == 3 + len({"pack", "yardsticks", "measure", "compare"})
+    assert len(jobs) == 3 + len({"pack", "baselines", "measure", "compare"})
     results = submitted.study / "results"
     assert len(list(results.glob("runs/*/*/seed_0/model.pt"))) == 9
     assert (results / "verdict.md").is_file()

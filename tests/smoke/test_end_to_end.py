@@ -26,7 +26,7 @@ FIGURES = (
     "heatmap_rec_tokens",
     "heatmap_probe_rec_globals",
     "heatmap_rec_globals",
-    "heatmap_survived_rec_globals",
+    "heatmap_reco_objects_rec_globals",
     "heatmap_val_loss",
     "tradeoff",
     "chain",

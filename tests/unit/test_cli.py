@@ -48,22 +48,22 @@ def command_lines():
     measured = [*summary, "--runs", "runs", "--linear-fit", "events_test.npz"]
     drawn = [*summary, "--grid", grid, "--settings", "{}"]
     made_from = ["--settings", "{}", "--object-types", types]
-    network = ["--settings", STUDY.globals_network.model_dump_json()]
+    network = ["--settings", STUDY.globals_only_network.model_dump_json()]
     return {
         "merge": [
             *("merged.h5", "--shards", "shards", "--num-events", "20"),
             *("--settings", SHARDS.model_dump_json(), "--object-types", types),
         ],
         "pack": ["tokens.h5", "packed.h5", *made_from],
-        "yardsticks": [
-            *("yardsticks.csv", "--errors", "events_test.npz", "--manifest", "manifest.json"),
+        "baselines": [
+            *("baselines.csv", "--errors", "events_test.npz", "--manifest", "manifest.json"),
             *(*data, *network),
         ],
         "train": [VQ, *data],
         "evaluate": [VQ, *data],
         "collect": [
             *("summary.csv", "--runs", "runs", "--grid", grid),
-            *("--yardsticks", "yardsticks.csv"),
+            *("--baselines", "baselines.csv"),
         ],
         "compare": ["comparison.csv", *measured, "--settings", "{}"],
         "judge": ["verdict.md", *measured, "--settings", "{}"],
@@ -112,7 +112,7 @@ def finished(tmp_path_factory):
             sample.simulate_shard(SHARDS, OBJECT_TYPES, shard, 10, path)
     (folder / "config").mkdir()
     (folder / "config/config.yaml").write_text(yaml.safe_dump(STUDY.model_dump()))
-    for step in ("merge", "pack", "yardsticks"):
+    for step in ("merge", "pack", "baselines"):
         assert run(folder, step) == 0
     for key in STUDY.runs:
         run_folder = RunFolder(folder / "runs" / key.name)
@@ -354,7 +354,7 @@ BAD = [
     ("train", "packed.h5", dataset("train/features", lambda x: x * np.nan), "not finite"),
     ("train", "packed.h5", dataset("train/globals", lambda x: x[:3]), "contradict"),
     ("train", "packed.h5", info(features=[]), "no packed file"),
-    ("yardsticks", "packed.h5", cut, "no packed file"),
+    ("baselines", "packed.h5", cut, "no packed file"),
     # settings of a run
     *(("train", f"{VQ}/cfg.yaml", spoil, "cfg.yaml") for spoil in (absent, empty, noise, folder)),
     ("train", f"{VQ}/cfg.yaml", text(DEEP), "no YAML file"),
@@ -391,7 +391,7 @@ BAD = [
         ("collect", f"{FACTS}/metrics_{split}.csv", copied_from(f"{NONE}/facts/{name}"), "only vq")
         for split, name in (("val", "metrics_val.csv"), ("test", "metrics_test.csv"))
     ),
-    *(("collect", "yardsticks.csv", spoil, "yardsticks.csv") for spoil in (absent, empty, folder)),
+    *(("collect", "baselines.csv", spoil, "baselines.csv") for spoil in (absent, empty, folder)),
     # errors per event
     *(
         ("compare", "events_test.npz", spoil, "one number per test event")

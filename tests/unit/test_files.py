@@ -13,9 +13,9 @@ from globals_heads.errors import UserError
 from globals_heads.files import (
     atomic_path,
     is_locked,
-    only_writer,
     remove_leftovers,
     require_disk_space,
+    run_lock,
     write_text,
 )
 
@@ -68,12 +68,12 @@ def test_a_folder_has_one_writer(tmp_path, capsys):
             raise InterruptedError
 
     with (
-        only_writer(tmp_path, give_up),
+        run_lock(tmp_path, give_up),
         pytest.raises(InterruptedError),
-        only_writer(tmp_path, give_up),
+        run_lock(tmp_path, give_up),
     ):
         pass
-    with only_writer(tmp_path, give_up):
+    with run_lock(tmp_path, give_up):
         pass
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("Waiting for another process that still trains ")
@@ -81,7 +81,7 @@ def test_a_folder_has_one_writer(tmp_path, capsys):
 
 
 def test_what_goes_wrong_while_the_lock_is_held_is_no_conflict(tmp_path):
-    with pytest.raises(BlockingIOError), only_writer(tmp_path, give_up):
+    with pytest.raises(BlockingIOError), run_lock(tmp_path, give_up):
         raise BlockingIOError
 
 
@@ -95,7 +95,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with (
         pytest.raises(UserError, match=r"\.lock has no locks .*mount it"),
-        only_writer(tmp_path, give_up),
+        run_lock(tmp_path, give_up),
     ):
         raise AssertionError
     assert not is_locked(tmp_path)
@@ -104,7 +104,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
     with (
         pytest.raises(UserError, match=r"nowhere/\.lock cannot be opened .*give the folder"),
-        only_writer(tmp_path / "nowhere", give_up),
+        run_lock(tmp_path / "nowhere", give_up),
     ):
         pass
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from globals_heads.cli import app
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
-from globals_heads.files import is_locked, only_writer
+from globals_heads.files import is_locked, run_lock
 from globals_heads.status import EPOCH_LINE, read_status, rendered
 from globals_heads.train.train import format_log_line
 
@@ -81,7 +81,7 @@ def test_a_run_waits_until_its_log_says_anything(runs):
 def test_a_run_trains_while_its_lock_is_held(runs):
     path = log(runs, *LINES)
     os.utime(path, (time.time() - 5, time.time() - 5))
-    with only_writer(runs / RUN, give_up):
+    with run_lock(runs / RUN, give_up):
         found = status(runs)
     assert found[1:6] == ("running", 2, 4, "0.2", 900)
     assert 13 < found.left_s <= 15  # two epochs of ten seconds, five of which have passed
@@ -90,7 +90,7 @@ def test_a_run_trains_while_its_lock_is_held(runs):
 def test_a_run_that_waits_for_another_process_says_for_whom(runs):
     line = "Waiting for another process that still trains it (process 7 on node)"
     log(runs, line)
-    with only_writer(runs / RUN, give_up):
+    with run_lock(runs / RUN, give_up):
         found = status(runs)
     assert found.state == "running"
     assert found.note.startswith(line)
@@ -131,15 +131,15 @@ def test_the_live_view_begins_with_what_matters(runs):
 
 def test_a_first_epoch_has_no_time_left_to_tell(runs):
     log(runs)
-    with only_writer(runs / RUN, give_up):
+    with run_lock(runs / RUN, give_up):
         assert status(runs)[1:7] == ("running", 0, 4, "", None, None)
 
 
 def test_asking_does_not_keep_a_training_from_its_lock(runs):
-    with only_writer(runs / RUN, give_up):
+    with run_lock(runs / RUN, give_up):
         assert is_locked(runs / RUN)
     assert not is_locked(runs / RUN)
-    with only_writer(runs / RUN, give_up):
+    with run_lock(runs / RUN, give_up):
         pass
 
 

@@ -126,10 +126,10 @@ def test_from_training_to_the_summary(disk, tmp_path):
     packed, plenty = tmp_path / "packed.h5", tmp_path / "plenty"
     pack_random(packed, STUDY.pack)
     settings = STUDY.run_settings(RunKey(latent_space="vq", globals_beta=1, seed=0))
-    network = STUDY.globals_network.model_dump_json()
-    facts = tmp_path / "yardsticks.csv"
+    network = STUDY.globals_only_network.model_dump_json()
+    facts = tmp_path / "baselines.csv"
     made = ("--errors", tmp_path / "errors.npz", "--manifest", tmp_path / "manifest.json")
-    assert not step("yardsticks", facts, *made, "--data", packed, "--settings", network)
+    assert not step("baselines", facts, *made, "--data", packed, "--settings", network)
     failures = {}
     for folder in (plenty, disk):
         run = RunFolder(folder / RUN)
@@ -140,7 +140,7 @@ def test_from_training_to_the_summary(disk, tmp_path):
             "evaluate": ("evaluate", run.path, "--data", packed),
             "collect": (
                 *("collect", folder / "summary.csv", "--runs", folder / "runs"),
-                *("--grid", GRID.model_dump_json(), "--yardsticks", facts),
+                *("--grid", GRID.model_dump_json(), "--baselines", facts),
             ),
         }
         for name, command in commands.items():

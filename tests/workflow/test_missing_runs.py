@@ -14,7 +14,7 @@ FIGURES = {
     "heatmap_rec_tokens",
     "heatmap_probe_rec_globals",
     "heatmap_rec_globals",
-    "heatmap_survived_rec_globals",
+    "heatmap_reco_objects_rec_globals",
     "heatmap_val_loss",
     "tradeoff",
     "chain",
@@ -89,15 +89,15 @@ def test_killed_training(study):
 
 KILLED = f"""
 
-_only_writer = only_writer
+_run_lock = run_lock
 
 
-def only_writer(folder, *rest):
+def run_lock(folder, *rest):
     import signal
 
     if str(folder).endswith("{RUN}"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return _only_writer(folder, *rest)
+    return _run_lock(folder, *rest)
 """
 
 

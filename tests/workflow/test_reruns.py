@@ -154,7 +154,7 @@ EVERYTHING_LEARNED = {"train", "evaluate", "collect", *ANSWERS, *PLOTS}
     ("module", "rules"),
     [
         ("evaluate/evaluate.py", {"evaluate", "collect", *ANSWERS, *OF_SUMMARY}),
-        ("evaluate/baselines.py", {"yardsticks", "collect", *ANSWERS, *OF_SUMMARY}),
+        ("evaluate/baselines.py", {"baselines", "collect", *ANSWERS, *OF_SUMMARY}),
         ("train/model.py", EVERYTHING_LEARNED),
         ("train/train.py", EVERYTHING_LEARNED),
         ("train/bottlenecks.py", EVERYTHING_LEARNED),
@@ -174,8 +174,8 @@ def test_edited_module(study, module, rules):
     """An edit of the package makes again what imports the edited module, for every run."""
     edit(study, module)
     plan = study.plan()
-    # Yardsticks are measured with functions of evaluation, and so with what that imports.
-    assert rules <= plan.keys() <= rules | {"yardsticks"}
+    # Baselines are measured with functions of evaluation, and so with what that imports.
+    assert rules <= plan.keys() <= rules | {"baselines"}
     for rule in {"train", "evaluate"} & rules:
         assert plan.runs[rule] == RUNS
 
@@ -190,7 +190,7 @@ def test_data_folder_deleted(study):
     """The same holds for the whole folder of the data."""
     shutil.rmtree(study / "results/data")
     plan = study.plan()
-    assert not plan or {"pack", "yardsticks"} <= plan.keys()
+    assert not plan or {"pack", "baselines"} <= plan.keys()
     assert not plan.keys() & {"train", "evaluate"}
 
 

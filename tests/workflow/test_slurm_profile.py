@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-CPU_RULES = {"pack", "yardsticks", "evaluate", "plot_run", "collect", "judge", "plot_met"}
+CPU_RULES = {"pack", "baselines", "evaluate", "plot_run", "collect", "judge", "plot_met"}
 
 
 def planned(study, *arguments, environment=None, overlay=None):
@@ -38,7 +38,7 @@ def test_every_rule_is_placed(empty_study):
     rules -= {"all", "configure", "link_runs", "report"}  # done by snakemake itself
     text = (empty_study / "profiles/slurm/config.yaml").read_text(encoding="utf-8")
     profile = yaml.safe_load(text)
-    assert rules - profile["groups"].keys() == {"yardsticks"}
+    assert rules - profile["groups"].keys() == {"baselines"}
     assert profile["groups"].keys() <= rules
     assert profile["set-resources"].keys() <= rules
     assert profile["group-components"].keys() <= set(profile["groups"].values())

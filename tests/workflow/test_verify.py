@@ -122,13 +122,13 @@ def test_other_settings_of_the_data_are_named(study):
     ]
 
 
-def test_other_yardsticks_are_named(study):
+def test_other_baselines_are_named(study):
     """They are columns of the summary."""
     path = study / "src/globals_heads/evaluate/baselines.py"
     path.write_text(path.read_text() + "\n_EDITED = True\n")
     code, lines = verify(study)
     assert code == 1
-    assert lines[0] == "data: yardsticks: made from other code than now"
+    assert lines[0] == "data: baselines: made from other code than now"
 
 
 def test_a_row_twice_is_named(study):

@@ -40,7 +40,7 @@ HEATMAPS = [
     "rec_tokens",
     "probe_rec_globals",
     "rec_globals",
-    "survived_rec_globals",
+    "reco_objects_rec_globals",
     "val_loss",
 ]
 
@@ -137,7 +137,7 @@ def finished_runs():
     packed, made_from = Path(PACKED), {}
     if packed.exists():
         made_from["packed data"] = provenance.file_digest(packed)
-    elif not packed.with_name("yardsticks.csv").exists():
+    elif not packed.with_name("baselines.csv").exists():
         return []  # these data have never been packed, so no run was made from them
     return [
         key

@@ -21,7 +21,7 @@ rule collect:
         run_files("facts/metrics_train.csv"),
         run_files("facts/metrics_val.csv"),
         run_files("facts/metrics_test.csv"),
-        yardsticks=f"results/data/{DATASET}/yardsticks.csv",
+        baselines=f"results/data/{DATASET}/baselines.csv",
     output:
         report(
             "results/summary.csv",
@@ -42,7 +42,7 @@ rule collect:
         code=provenance.code_digest("compare.summary"),
     shell:
         "python -m globals_heads collect {output} --runs results/runs --grid {params.grid:q}"
-        " --yardsticks {input.yardsticks} {params.others} > {log} 2>&1"
+        " --baselines {input.baselines} {params.others} > {log} 2>&1"
 
 
 rule compare:

@@ -63,20 +63,20 @@ rule pack:
         " --object-types {params.object_types:q} -- {input:q} {output} > {log} 2>&1"
 
 
-rule yardsticks:
+rule baselines:
     input:
         data="results/data/{dataset}/packed.h5",
     output:
-        facts="results/data/{dataset}/yardsticks.csv",
+        facts="results/data/{dataset}/baselines.csv",
         errors="results/data/{dataset}/events_test.npz",
-        manifest="results/data/{dataset}/manifest_yardsticks.json",
+        manifest="results/data/{dataset}/manifest_baselines.json",
     log:
-        "results/logs/yardsticks/{dataset}.log",
+        "results/logs/baselines/{dataset}.log",
     conda:
         "../../envs/learn.yaml"
     params:
-        settings=STUDY.globals_network.model_dump_json(),
+        settings=STUDY.globals_only_network.model_dump_json(),
         code=provenance.code_digest("evaluate.baselines"),
     shell:
-        "python -m globals_heads yardsticks {output.facts} --errors {output.errors}"
+        "python -m globals_heads baselines {output.facts} --errors {output.errors}"
         " --manifest {output.manifest} --data {input.data} --settings {params.settings:q} --threads {threads} > {log} 2>&1"

@@ -83,7 +83,7 @@ use rule plot_heatmap as plot_chain with:
             "results/figures/chain.svg",
             caption="../report/chain.rst",
             category="Comparison",
-            labels={"figure": "chain of yardsticks", "metric": "met_component_rms"},
+            labels={"figure": "chain of baselines", "metric": "met_component_rms"},
         ),
         png="results/figures/chain.png",
     log:
@@ -166,7 +166,7 @@ rule plot_met:
     input:
         run_files("facts/metrics_test.csv", PLAIN_RUNS),
         summary="results/summary.csv",
-        yardsticks=f"results/data/{DATASET}/yardsticks.csv",
+        baselines=f"results/data/{DATASET}/baselines.csv",
     output:
         "results/figures/met.csv",
         svg=report(
@@ -186,7 +186,7 @@ rule plot_met:
         code=provenance.code_digest("plot.physics"),
     shell:
         "python -m globals_heads plot-met {output.svg} --summary {input.summary}"
-        " --runs results/runs --yardsticks {input.yardsticks} --grid {params.grid:q}"
+        " --runs results/runs --baselines {input.baselines} --grid {params.grid:q}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 

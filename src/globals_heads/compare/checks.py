@@ -4,7 +4,7 @@ import math
 from collections.abc import Sized
 from typing import NamedTuple
 
-from globals_heads.compare.results import Evidence
+from globals_heads.compare.results import Results
 from globals_heads.settings import format_beta
 
 MOSTLY_CLIPPED = 0.5
@@ -18,7 +18,7 @@ class Check(NamedTuple):
     finding: str
 
 
-def sanity_checks(evidence: Evidence) -> list[Check]:
+def sanity_checks(evidence: Results) -> list[Check]:
     """Return all sanity checks."""
     return [
         _no_holes(evidence),
@@ -46,7 +46,7 @@ def _of_runs(
     return Check(question, not wrong, _listed(wrong) + consequence if wrong else good)
 
 
-def _no_holes(evidence: Evidence) -> Check:
+def _no_holes(evidence: Results) -> Check:
     holes = [
         f"{cell.name}/seed_{seed} {status}"
         for cell, statuses in evidence.statuses.items()
@@ -61,7 +61,7 @@ def _no_holes(evidence: Evidence) -> Check:
     )
 
 
-def _betas_differ(evidence: Evidence) -> Check:
+def _betas_differ(evidence: Results) -> Check:
     wrong, used = [], set()
     for run, beta in zip(evidence.table["run"], evidence.table["globals_beta"], strict=True):
         if run in evidence.settings:
@@ -78,7 +78,7 @@ def _betas_differ(evidence: Evidence) -> Check:
     )
 
 
-def _trained_alike(evidence: Evidence) -> Check:
+def _trained_alike(evidence: Results) -> Check:
     """Compare what runs were told and did: an interrupted change of settings leaves both kinds."""
     epochs = dict(zip(evidence.table["run"], evidence.table["epochs"], strict=True))
     first: dict[tuple[str, ...], tuple[object, str]] = {}
@@ -102,7 +102,7 @@ def _trained_alike(evidence: Evidence) -> Check:
     )
 
 
-def _no_twins(evidence: Evidence) -> Check:
+def _no_twins(evidence: Results) -> Check:
     first: dict[str, str] = {}
     twins = []
     for run, errors in evidence.errors.items():
@@ -114,23 +114,23 @@ def _no_twins(evidence: Evidence) -> Check:
     )
 
 
-def _data_as_expected(evidence: Evidence) -> Check:
+def _data_as_expected(evidence: Results) -> Check:
     question = "Are the data as expected?"
     if not evidence.errors:
         return Check(question, False, "no run finished")
     errors = next(iter(evidence.errors.values()))
-    yardstick = errors.metrics["linear_fit_rec_globals"]
+    baseline = errors.metrics["linear_fit_rec_globals"]
     num_events = len(errors.influences["rec_tokens"])
     finding = (
         f"all runs share {num_events} test events; the one-parameter fit to the vector sum of the"
-        f" objects leaves {yardstick:.3g} of the variance of MET"
+        f" objects leaves {baseline:.3g} of the variance of MET"
     )
     if not evidence.met_is_readable:
         finding += ", no less than the training mean: nothing of MET can be read from the objects"
     return Check(question, evidence.met_is_readable, finding)
 
 
-def _numbers_agree(evidence: Evidence) -> Check:
+def _numbers_agree(evidence: Results) -> Check:
     wrong = []
     for row in evidence.table.to_dict("records"):
         errors = evidence.errors.get(row["run"])
@@ -145,7 +145,7 @@ def _numbers_agree(evidence: Evidence) -> Check:
     )
 
 
-def _converged(evidence: Evidence) -> Check:
+def _converged(evidence: Results) -> Check:
     table = evidence.table[evidence.table["status"] == "ok"]
     late = list(table.loc[table["best_epoch"] >= table["epochs"], "run"])
     return _of_runs(
@@ -156,7 +156,7 @@ def _converged(evidence: Evidence) -> Check:
     )
 
 
-def _clipping(evidence: Evidence) -> Check:
+def _clipping(evidence: Results) -> Check:
     means = {
         cell: evidence.contrast("clipped_fraction", {cell: 1.0}).mean for cell in evidence.statuses
     }

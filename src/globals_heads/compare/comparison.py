@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from globals_heads.compare.results import Cell, Evidence, read_evidence
+from globals_heads.compare.results import Cell, Results, read_results
 from globals_heads.compare.statistics import Estimate, holm
 from globals_heads.compare.summary import read_facts
 from globals_heads.files import write_text
@@ -20,7 +20,7 @@ METRICS = (
     "ln_rec_tokens",
     "rec_globals",
     "probe_rec_globals",
-    "survived_rec_globals",
+    "reco_objects_rec_globals",
     "skill",
     "pt_relative_sigma68",
     "token_dr_median",
@@ -39,13 +39,13 @@ def compare(
     Parameters
     ----------
     summary, runs, linear_fit
-        See `read_evidence`.
+        See `read_results`.
     output
         The CSV file to make.
     settings
         The reference cell.
     """
-    evidence, reference = read_evidence(summary, runs, linear_fit), settings.reference
+    evidence, reference = read_results(summary, runs, linear_fit), settings.reference
     plain = Cell(reference.latent_space, format_beta(reference.globals_beta))
     if plain not in evidence.statuses:
         print(
@@ -56,7 +56,7 @@ def compare(
     write_text(output, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
-def comparison(evidence: Evidence, settings: CompareSettings) -> pd.DataFrame:
+def comparison(evidence: Results, settings: CompareSettings) -> pd.DataFrame:
     """Return one row per metric and cell.
 
     Every interval is the two-sided one of 95 % over seeds and test events; `event_low` and
@@ -86,7 +86,7 @@ def read_cells(path: Path, metric: str) -> pd.DataFrame:
     return table.set_index(["latent_space", "globals_beta"])[numbers]
 
 
-def _row(evidence: Evidence, metric: str, cell: Cell, reference: Cell) -> dict[str, Any]:
+def _row(evidence: Results, metric: str, cell: Cell, reference: Cell) -> dict[str, Any]:
     value = evidence.contrast(metric, {cell: 1.0})
     compared = reference in evidence.statuses and cell != reference
     weights = {cell: 1.0, reference: -1.0}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from globals_heads.compare.questions import TOKENS, Claim, Component, Row
-from globals_heads.compare.results import Evidence
+from globals_heads.compare.results import Results
 from globals_heads.compare.statistics import ALPHA, MIN_SEEDS, Estimate, Interval
 
 YES, NO, OPEN, TIE, UNTESTED = "yes", "no", "not resolved", "tie", "not tested"
@@ -71,9 +71,7 @@ class Judgement:
         return self.word == YES and True in lies and False not in lies
 
 
-def judge_all(
-    evidence: Evidence, claims: Iterable[Claim], margin_physics: float
-) -> list[Judgement]:
+def judge_all(evidence: Results, claims: Iterable[Claim], margin_physics: float) -> list[Judgement]:
     """Return the judgement of every row of every claim, in their order."""
     found: list[Judgement] = []
     for claim in claims:
@@ -93,7 +91,7 @@ def judge_all(
 
 
 def judge(
-    evidence: Evidence, claim: Claim, row: Row, num_rows: int, margin_physics: float
+    evidence: Results, claim: Claim, row: Row, num_rows: int, margin_physics: float
 ) -> Judgement:
     """Return the judgement of one row.
 
@@ -121,9 +119,9 @@ def judge(
     word = _decide(needed, groups)
     hint, reason = "", ""
     broken = [text for text, holds in row.facts if not holds]
-    holes = evidence.holes(TOKENS, row.also_needs)
+    holes = evidence.lost_runs(TOKENS, row.also_needs)
     for component in row.all_components:
-        holes += evidence.holes(component.metric, component.weights)
+        holes += evidence.lost_runs(component.metric, component.weights)
     num_seeds = min(result.estimate.num_seeds for result in results)
     if broken and evidence.num_seeds >= MIN_SEEDS:
         # A run that diverged is an answer to "does no run diverge?", so this goes before holes.
@@ -172,7 +170,7 @@ def _tied(result: Result) -> bool:
 
 
 def _measure(
-    evidence: Evidence, component: Component, num_rows: int, share: int, margin_physics: float
+    evidence: Results, component: Component, num_rows: int, share: int, margin_physics: float
 ) -> Result:
     estimate = evidence.contrast(component.metric, component.weights)
     return Result(
@@ -184,7 +182,7 @@ def _measure(
     )
 
 
-def _physically_relevant(evidence: Evidence, component: Component, margin: float) -> bool | None:
+def _physically_relevant(evidence: Results, component: Component, margin: float) -> bool | None:
     """Return whether the objects change visibly where a claim says that their error does."""
     effect = component.metric == TOKENS and (component.lower > 0 or component.upper < 0)
     known = [metric for metric in PHYSICS if metric in evidence.numbers]

@@ -18,7 +18,7 @@ from globals_heads.compare.questions import (
     difference,
     level,
 )
-from globals_heads.compare.results import Cell, Evidence
+from globals_heads.compare.results import Cell, Results
 from globals_heads.settings import CompareSettings
 
 
@@ -43,7 +43,7 @@ class Priority(NamedTuple):
     rule: str
 
 
-def priorities(evidence: Evidence, settings: CompareSettings) -> list[Priority]:
+def priorities(evidence: Results, settings: CompareSettings) -> list[Priority]:
     """Return the decision matrix.
 
     The guesses are the published ones; smallest, standard and largest globals_beta stand for the
@@ -52,7 +52,7 @@ def priorities(evidence: Evidence, settings: CompareSettings) -> list[Priority]:
     axes = Axes.of(evidence)
     d_globals, d_tokens = settings.margin_globals, settings.margin_tokens_ln
     cells = evidence.cells()
-    whole = [cell for cell in cells if not evidence.holes(TOKENS, [cell])]
+    whole = [cell for cell in cells if not evidence.lost_runs(TOKENS, [cell])]
     lost = [cell.name for cell in cells if cell not in whole]
     left_out = f"; left out for their holes: {', '.join(lost)}" if lost else ""
     skilled = [c for c in whole if lower_limit(evidence, "skill", c) >= settings.min_skill]
@@ -172,22 +172,22 @@ def priorities(evidence: Evidence, settings: CompareSettings) -> list[Priority]:
     ]
 
 
-def lower_limit(evidence: Evidence, metric: str, cell: Cell) -> float:
+def lower_limit(evidence: Results, metric: str, cell: Cell) -> float:
     """Return the lower limit of a cell's metric: over seeds, else over events, else the mean."""
     value = evidence.contrast(metric, {cell: 1.0})
     limits = (value.interval().low, value.event_interval().low, value.mean)
     return next((limit for limit in limits if not math.isnan(limit)), math.nan)
 
 
-def _mean(evidence: Evidence, metric: str, cell: Cell) -> float:
+def _mean(evidence: Results, metric: str, cell: Cell) -> float:
     return evidence.contrast(metric, {cell: 1.0}).mean
 
 
-def _smallest(evidence: Evidence, cells: Sequence[Cell]) -> Cell | None:
+def _smallest(evidence: Results, cells: Sequence[Cell]) -> Cell | None:
     return min(cells, key=lambda cell: _mean(evidence, TOKENS, cell), default=None)
 
 
-def _health(evidence: Evidence, cell: Cell) -> list[tuple[str, bool]]:
+def _health(evidence: Results, cell: Cell) -> list[tuple[str, bool]]:
     """Return what must hold of a production cell besides its numbers; each as it fails."""
     statuses = evidence.statuses.get(cell, ())
     epochs_left = evidence.numbers["epochs_after_best"].get(cell, ())

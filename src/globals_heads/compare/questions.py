@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
-from globals_heads.compare.results import Cell, Evidence
+from globals_heads.compare.results import Cell, Results
 from globals_heads.settings import CompareSettings
 
 TOKENS, GLOBALS = "ln_rec_tokens", "probe_rec_globals"
@@ -111,7 +111,7 @@ class Axes:
     betas: tuple[str, ...]
 
     @classmethod
-    def of(cls, evidence: Evidence) -> "Axes":
+    def of(cls, evidence: Results) -> "Axes":
         """Return the axes of what was measured."""
         cells = evidence.cells()
         betas = dict.fromkeys(cell.globals_beta for cell in cells)
@@ -153,7 +153,7 @@ def level(metric: str, cell: Cell, lower: float) -> Component:
     return Component(f"{SYMBOLS[metric]}({cell.name})", metric, {cell: 1.0}, lower)
 
 
-def claims(evidence: Evidence, settings: CompareSettings) -> list[Claim]:
+def claims(evidence: Results, settings: CompareSettings) -> list[Claim]:
     """Return all claims about the grid, with its axes filled in.
 
     Comparisons of a cell with itself, as a grid with few values of globals_beta gives them, are
@@ -257,7 +257,7 @@ def _row(name: str, components: Iterable[Component]) -> Row:
     return Row(name, kept, untested="" if kept else NOT_ENOUGH)
 
 
-def _capacity(evidence: Evidence, axes: Axes, trade_off: Row, d_tokens: float) -> Row:
+def _capacity(evidence: Results, axes: Axes, trade_off: Row, d_tokens: float) -> Row:
     """Return claim 3' of one latent space: a trade-off that twice the latent_dim softens."""
     space = trade_off.name
     weights = {
@@ -275,7 +275,7 @@ def _capacity(evidence: Evidence, axes: Axes, trade_off: Row, d_tokens: float) -
     return Row(space, (*trade_off.components, softened))
 
 
-def _are_controls(evidence: Evidence, space: str) -> bool:
+def _are_controls(evidence: Results, space: str) -> bool:
     """Return whether the two variants are unclipped, decay, and differ in twice the latent_dim.
 
     The smaller one has the model of the plain grid, whose price is in question.

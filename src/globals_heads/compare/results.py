@@ -1,4 +1,4 @@
-"""Evidence: what all runs measured, as numbers per cell and seed, ready for paired differences.
+"""Results: what all runs measured, as numbers per cell and seed, ready for paired differences.
 
 Everything is read from the summary, the settings of the runs and their errors per test event;
 nothing here knows a claim.
@@ -31,7 +31,7 @@ from globals_heads.settings import RunSettings
 EVENT_MEANS = {
     "rec_globals": "head_error",
     "probe_rec_globals": "probe_error",
-    "survived_rec_globals": "survived_error",
+    "reco_objects_rec_globals": "reco_objects_error",
 }
 
 
@@ -62,7 +62,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Results:
     """What all runs measured.
 
     Attributes
@@ -115,7 +115,7 @@ class Evidence:
             influence = factors @ np.stack(influences)
         return estimate(paired[use], influence)
 
-    def holes(self, metric: str, cells: Iterable[Cell]) -> list[str]:
+    def lost_runs(self, metric: str, cells: Iterable[Cell]) -> list[str]:
         """Return in words which runs of `cells` have no number for `metric`, and why."""
         found = []
         for cell in cells:
@@ -145,7 +145,7 @@ class EventErrors(NamedTuple):
     digest: str
 
 
-def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
+def read_results(summary: Path, runs: Path, linear_fit: Path) -> Results:
     """Return what all runs measured.
 
     Parameters
@@ -164,9 +164,9 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
     """
     table = read_summary(summary, NEEDED)
     known = _read_arrays(linear_fit, ["linear_fit_error", "training_mean_error"])
-    yardstick = known["linear_fit_error"]
-    gain = known["training_mean_error"] - yardstick
-    # All runs have the same yardsticks, so only other test events can take this gain away.
+    baseline = known["linear_fit_error"]
+    gain = known["training_mean_error"] - baseline
+    # All runs have the same baselines, so only other test events can take this gain away.
     is_readable = estimate(np.array([gain.mean()]), mean_influence(gain)).event_interval().low > 0
     finished = table.loc[table["status"] == "ok", "run"]
     trained = table.loc[table["status"] != "missing", "run"]
@@ -177,14 +177,12 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
         path = RunFolder(runs / run).events("test")
         arrays = _read_arrays(path, ["sse_tokens", "num_tokens", *EVENT_MEANS.values()])
         num_tokens = arrays["num_tokens"] if num_tokens is None else num_tokens
-        if len(yardstick) != len(num_tokens) or not np.array_equal(
-            num_tokens, arrays["num_tokens"]
-        ):
+        if len(baseline) != len(num_tokens) or not np.array_equal(num_tokens, arrays["num_tokens"]):
             raise UserError(
                 f"{path} was measured on other test events than {linear_fit} or the other runs; "
                 "delete it and run snakemake again."
             )
-        errors[run] = _event_errors(arrays, yardstick)
+        errors[run] = _event_errors(arrays, baseline)
     codes = {run: num_codes(cfg) for run, cfg in settings.items()}
     derived = table.assign(
         ln_rec_tokens=np.log(table["rec_tokens"]),
@@ -201,7 +199,7 @@ def read_evidence(summary: Path, runs: Path, linear_fit: Path) -> Evidence:
 
 def _arranged(
     table: pd.DataFrame, settings: dict[str, RunSettings], errors: dict[str, EventErrors]
-) -> Evidence:
+) -> Results:
     """Arrange runs by cell and seed."""
     num_seeds = int(table["seed"].max()) + 1
     seeds = table.groupby("variant")["seed"].agg(set)
@@ -245,23 +243,23 @@ def _arranged(
             )
             for cell in cells
         }
-    return Evidence(statuses, numbers, influences, table, settings, errors)
+    return Results(statuses, numbers, influences, table, settings, errors)
 
 
-def _event_errors(arrays: dict[str, Array], yardstick: Array) -> EventErrors:
+def _event_errors(arrays: dict[str, Array], baseline: Array) -> EventErrors:
     sse, num_tokens = arrays["sse_tokens"], arrays["num_tokens"]
     tokens = float(sse.sum() / num_tokens.sum())
     influence = ratio_influence(sse, num_tokens)
     probe = arrays["probe_error"]
     digest = hashlib.sha256(b"".join(arrays[name].tobytes() for name in sorted(arrays)))
     return EventErrors(
-        metrics={"rec_tokens": tokens, "linear_fit_rec_globals": float(yardstick.mean())}
+        metrics={"rec_tokens": tokens, "linear_fit_rec_globals": float(baseline.mean())}
         | {metric: float(arrays[name].mean()) for metric, name in EVENT_MEANS.items()},
         influences={
             "rec_tokens": influence,
             "ln_rec_tokens": influence / tokens if tokens > 0 else influence * math.nan,
-            "skill": skill_influence(probe, yardstick),
-            "linear_fit_gain": mean_influence(yardstick - probe),
+            "skill": skill_influence(probe, baseline),
+            "linear_fit_gain": mean_influence(baseline - probe),
         }
         | {metric: mean_influence(arrays[name]) for metric, name in EVENT_MEANS.items()},
         digest=digest.hexdigest(),

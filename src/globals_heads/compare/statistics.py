@@ -135,13 +135,13 @@ def ratio_influence(numerator: Array, denominator: Array) -> Array:
     return np.asarray((numerator - ratio * denominator) / np.mean(denominator))
 
 
-def skill_influence(errors: Array, yardstick_errors: Array) -> Array:
+def skill_influence(errors: Array, baseline_errors: Array) -> Array:
     """Return each event's influence on the skill, from the errors per event, shapes (N,).
 
-    The skill is (1 - mean error) / (1 - mean error of the yardstick).
+    The skill is (1 - mean error) / (1 - mean error of the baseline).
     """
     # A ratio of two means over events, like the tokens' error.
-    return ratio_influence(1 - errors, 1 - yardstick_errors)
+    return ratio_influence(1 - errors, 1 - baseline_errors)
 
 
 def holm(p_values: Array) -> Array:

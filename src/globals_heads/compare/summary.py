@@ -25,10 +25,10 @@ TEST_COLUMNS = {
     "tokens_nmse": ("tokens_nmse", "all"),
     "rec_globals": ("rec_globals", "head"),
     "probe_rec_globals": ("rec_globals", "probe"),
-    "survived_rec_globals": ("rec_globals", "survived"),
+    "reco_objects_rec_globals": ("rec_globals", "reco_objects"),
     "met_component_rms_gev": ("met_component_rms", "head"),
     "probe_met_component_rms_gev": ("met_component_rms", "probe"),
-    "survived_met_component_rms_gev": ("met_component_rms", "survived"),
+    "reco_objects_met_component_rms_gev": ("met_component_rms", "reco_objects"),
     "met_dphi_sigma68_rad": ("met_dphi_sigma68", "head"),
     "probe_met_dphi_sigma68_rad": ("met_dphi_sigma68", "probe"),
     "energy_sigma68_gev": ("token_sigma68", "energy"),
@@ -45,10 +45,10 @@ TEST_COLUMNS = {
     "latent_dim": ("latent_dim", "all"),
     "num_parameters": ("num_parameters", "all"),
 }
-# The same for the yardsticks, which are equal in every row.
-YARDSTICK_COLUMNS = {
+# The same for the baselines, which are equal in every row.
+BASELINE_COLUMNS = {
     f"{name}_{column}": (metric, name)
-    for name in ("globals_network", "linear_fit", "minus_sum_pt", "training_mean")
+    for name in ("globals_only_network", "linear_fit", "minus_sum_pt", "training_mean")
     for column, metric in (
         ("rec_globals", "rec_globals"),
         ("met_component_rms_gev", "met_component_rms"),
@@ -57,7 +57,7 @@ YARDSTICK_COLUMNS = {
 
 
 def collect(
-    grid: Grid, runs: Path, yardsticks: Path, output: Path, leave_out: Collection[str] = ()
+    grid: Grid, runs: Path, baselines: Path, output: Path, leave_out: Collection[str] = ()
 ) -> None:
     """Write the summary of all runs of `grid`.
 
@@ -67,21 +67,21 @@ def collect(
         The axes of the study, with its variants.
     runs
         The folder of all runs.
-    yardsticks
+    baselines
         Facts of the data set.
     output
         The CSV file to make; rows in the order of the run numbers, timings in the last columns.
     leave_out
         Runs that count as missing, since they are of other settings or data.
     """
-    write_text(output, "\n".join(summary_lines(grid, runs, yardsticks, leave_out)) + "\n")
+    write_text(output, "\n".join(summary_lines(grid, runs, baselines, leave_out)) + "\n")
 
 
 def summary_lines(
-    grid: Grid, runs: Path, yardsticks: Path, leave_out: Collection[str] = ()
+    grid: Grid, runs: Path, baselines: Path, leave_out: Collection[str] = ()
 ) -> list[str]:
     """Return the lines of the summary; parameters as in `collect`."""
-    reference = read_long(yardsticks)
+    reference = read_metrics(baselines)
     rows = [
         {"number": number}
         | summarise(key, RunFolder(runs / key.name), reference, counts=key.name not in leave_out)
@@ -94,7 +94,7 @@ def summary_lines(
 def summarise(
     key: RunKey,
     folder: RunFolder,
-    yardsticks: dict[tuple[str, str], float],
+    baselines: dict[tuple[str, str], float],
     *,
     counts: bool = True,
 ) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def summarise(
         losses = np.concatenate([table["loss"] for table in tables.values()])
         row["status"] = "ok" if np.isfinite(losses).all() else "diverged"
         if row["status"] == "ok":
-            measured = read_long(files["test"], key)
+            measured = read_metrics(files["test"], key)
     row["epochs"] = len(tables["train"]) if tables else 0
     best = measured.get(("best_epoch", "all"), np.nan)
     row["val_loss"] = (
@@ -121,7 +121,7 @@ def summarise(
     )
     row |= {column: measured.get(source, np.nan) for column, source in TEST_COLUMNS.items()}
     row["clipped_fraction"] = tables["train"]["clipped_fraction"].mean() if tables else np.nan
-    row |= {column: yardsticks.get(source, np.nan) for column, source in YARDSTICK_COLUMNS.items()}
+    row |= {column: baselines.get(source, np.nan) for column, source in BASELINE_COLUMNS.items()}
     row["epoch_time_s"] = tables["train"]["epoch_time_s"].median() if tables else np.nan
     row["throughput"] = tables["train"]["throughput"].median() if tables else np.nan
     row["peak_memory_mib"] = tables["train"]["peak_memory_mib"].max() if tables else np.nan
@@ -183,7 +183,7 @@ def read_epochs(path: Path, key: RunKey) -> pd.DataFrame:
     return table
 
 
-def read_long(path: Path, key: RunKey | None = None) -> dict[tuple[str, str], float]:
+def read_metrics(path: Path, key: RunKey | None = None) -> dict[tuple[str, str], float]:
     """Return facts in the long format as {(metric, group): value}."""
     table = read_facts(path, key, Metric._fields)
     twice = table.duplicated(["split", "metric", "group"])
@@ -215,7 +215,7 @@ def read_summary(path: Path, columns: Collection[str] = ()) -> pd.DataFrame:
     return table
 
 
-def read_plain(path: Path, grid: Grid) -> pd.DataFrame:
+def read_grid_rows(path: Path, grid: Grid) -> pd.DataFrame:
     """Return the summary's rows of the plain grid, by the names of their runs.
 
     Raises
@@ -223,7 +223,7 @@ def read_plain(path: Path, grid: Grid) -> pd.DataFrame:
     UserError
         If the summary is damaged, or has no row of one of the grid's runs.
     """
-    table = read_summary(path, [*TEST_COLUMNS, *YARDSTICK_COLUMNS])
+    table = read_summary(path, [*TEST_COLUMNS, *BASELINE_COLUMNS])
     table = table[table["variant"] == ""].set_index("run", drop=False)
     lacking = [key.name for key in grid.plain.runs if key.name not in table.index]
     if lacking:

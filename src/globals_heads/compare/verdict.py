@@ -26,7 +26,7 @@ from globals_heads.compare.engine import (
 )
 from globals_heads.compare.priorities import Priority, priorities
 from globals_heads.compare.questions import CONTINUOUS, GLOBALS, TOKENS, Axes, claims
-from globals_heads.compare.results import Cell, Evidence, read_evidence
+from globals_heads.compare.results import Cell, Results, read_results
 from globals_heads.compare.statistics import MIN_SEEDS, Interval
 from globals_heads.files import write_text
 from globals_heads.settings import CompareSettings
@@ -35,7 +35,7 @@ from globals_heads.settings import CompareSettings
 CELL_COLUMNS = {
     "rec_tokens": "T: rec_tokens",
     "probe_rec_globals": "G: probe",
-    "survived_rec_globals": "L: from reconstructed objects",
+    "reco_objects_rec_globals": "L: from reconstructed objects",
     "rec_globals": "H: head",
     "skill": "S: skill",
     "perplexity": "perplexity",
@@ -73,13 +73,13 @@ def write_verdict(
     Parameters
     ----------
     summary, runs, linear_fit
-        See `read_evidence`.
+        See `read_results`.
     output
         The Markdown file to make; the others are beside it.
     settings
         The margins.
     """
-    evidence = read_evidence(summary, runs, linear_fit)
+    evidence = read_results(summary, runs, linear_fit)
     verdict = judge_evidence(evidence, settings)
     content = json.dumps(_as_json(verdict, settings), indent=2, ensure_ascii=False)
     write_text(output.with_suffix(".json"), content + "\n")
@@ -88,7 +88,7 @@ def write_verdict(
     write_text(output, f"# Verdict\n\n{markdown([*document, *_numbers(verdict)])}")
 
 
-def judge_evidence(evidence: Evidence, settings: CompareSettings) -> Verdict:
+def judge_evidence(evidence: Results, settings: CompareSettings) -> Verdict:
     """Return the verdict on `evidence`."""
     judgements = judge_all(evidence, claims(evidence, settings), settings.margin_physics)
     matrix = priorities(evidence, settings)
@@ -99,7 +99,7 @@ def judge_evidence(evidence: Evidence, settings: CompareSettings) -> Verdict:
 
 
 def _sentences(
-    evidence: Evidence,
+    evidence: Results,
     judgements: Sequence[Judgement],
     matrix: Sequence[tuple[Priority, Judgement]],
 ) -> list[str]:
@@ -122,7 +122,7 @@ def _sentences(
     ]
 
 
-def _balanced(evidence: Evidence, matrix: Sequence[tuple[Priority, Judgement]]) -> str:
+def _balanced(evidence: Results, matrix: Sequence[tuple[Priority, Judgement]]) -> str:
     """Return which cell is best at both, and whether the guess is as good."""
     priority, guess = next(pair for pair in matrix if pair[0].claim.number == "M2")
     if guess.word == UNTESTED:
@@ -177,7 +177,7 @@ def _which(axes: Axes, wins: Judgement, alike: Judgement, worse: Judgement) -> s
     return f"no single answer ({words})"
 
 
-def _globals_errors(evidence: Evidence, axes: Axes) -> str:
+def _globals_errors(evidence: Results, axes: Axes) -> str:
     if len(axes.betas) < 2:
         return ""
     changes = []
@@ -193,7 +193,7 @@ def _globals_errors(evidence: Evidence, axes: Axes) -> str:
     )
 
 
-def _token_factors(evidence: Evidence, axes: Axes) -> str:
+def _token_factors(evidence: Results, axes: Axes) -> str:
     if len(axes.betas) < 2:
         return ""
     factors = []
@@ -210,11 +210,11 @@ def _token_factors(evidence: Evidence, axes: Axes) -> str:
     )
 
 
-def _mean(evidence: Evidence, metric: str, cell: Cell) -> float:
+def _mean(evidence: Results, metric: str, cell: Cell) -> float:
     return evidence.contrast(metric, {cell: 1.0}).mean
 
 
-def _document(verdict: Verdict, evidence: Evidence, settings: CompareSettings) -> Document:
+def _document(verdict: Verdict, evidence: Results, settings: CompareSettings) -> Document:
     """Return what people read first."""
     answers = [
         [
@@ -283,7 +283,7 @@ def _result_cells(result: Result) -> list[str]:
     ]
 
 
-def _with_error(evidence: Evidence, metric: str, cell: Cell) -> str:
+def _with_error(evidence: Results, metric: str, cell: Cell) -> str:
     value = evidence.contrast(metric, {cell: 1.0})
     low, high = value.interval()
     if math.isnan(value.mean):

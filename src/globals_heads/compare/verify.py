@@ -39,9 +39,7 @@ def verify(study: Settings, results: Path) -> dict[str, list[str]]:
         raise UserError(
             f"{summary} cannot be read ({error}); make it with `snakemake --profile local`."
         ) from error
-    expected_header, *expected = summary_lines(
-        study.grid, results / "runs", data / "yardsticks.csv"
-    )
+    expected_header, *expected = summary_lines(study.grid, results / "runs", data / "baselines.csv")
     packed = data / "packed.h5"
     packed_digest = file_digest(packed) if packed.is_file() else "none"
     found: dict[str, list[str]] = {}
@@ -84,10 +82,10 @@ def _data_problems(study: Settings, data: Path) -> list[str]:
             wanted |= {"simulate": study.simulate.model_dump(), "num_events": study.num_events}
         problems += _changed(used, wanted, "made")
         problems += _manifest_problems(
-            data / "manifest_yardsticks.json",
+            data / "manifest_baselines.json",
             data,
-            sources("yardsticks", study.globals_network, file_digest(data / "packed.h5")),
-            "yardsticks",
+            sources("baselines", study.globals_only_network, file_digest(data / "packed.h5")),
+            "baselines",
         )
     except (UserError, OSError) as error:
         problems.append(str(error))

@@ -1,4 +1,4 @@
-"""Yardsticks: what can be said of MET without the model under test, once per data set."""
+"""Baselines: what can be said of MET without the model under test, once per data set."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from globals_heads.settings import RunSettings
 from globals_heads.train.train import fit
 
 
-def measure_yardsticks(
+def measure_baselines(
     data: PackedData, settings: RunSettings, output: Path, errors: Path, threads: int
 ) -> None:
     """Write the test-split errors of four predictions of MET, from poor to good.
@@ -41,7 +41,7 @@ def measure_yardsticks(
         "training_mean": np.broadcast_to(train_met.mean(axis=0), test_met.shape),
         "minus_sum_pt": -visible_sum(data.test.features, data.test.offsets, data.info),
         "linear_fit": linear_fit,
-        "globals_network": data.info.met_components(predict(network.cpu(), data.test).globals),
+        "globals_only_network": data.info.met_components(predict(network.cpu(), data.test).globals),
     }
     rows = [
         row

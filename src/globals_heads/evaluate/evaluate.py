@@ -27,7 +27,7 @@ from globals_heads.train.train import (
     batches,
     code_counts,
     normalised_period,
-    square,
+    squared_error,
 )
 
 CPU = torch.device("cpu")
@@ -118,16 +118,16 @@ def evaluate(
             (predictions["val"].pooled, met["val"]),
             test.pooled,
         ),
-        "survived": fit_visible_sum(train.features, test.features, data)[1],
+        "reco_objects": fit_visible_sum(train.features, test.features, data)[1],
     }
-    _, yardstick = fit_visible_sum(data.train.features, data.test.features, data)
+    _, baseline = fit_visible_sum(data.train.features, data.test.features, data)
     probe_skill = skill(
         normalised_mse(by_source["probe"], met["test"], info.met_scale_gev),
-        normalised_mse(yardstick, met["test"], info.met_scale_gev),
+        normalised_mse(baseline, met["test"], info.met_scale_gev),
     )
     tokens = token_errors(test, data)
-    true, made = info.objects(data.test.features), info.objects(test.features)
-    nmse = tokens_nmse(made, true, info.objects(data.train.features))
+    true, reco = info.objects(data.test.features), info.objects(test.features)
+    nmse = tokens_nmse(reco, true, info.objects(data.train.features))
     rows = [
         *about,
         Metric("test", "rec_tokens", "all", float(tokens.mean()), "1"),
@@ -138,8 +138,8 @@ def evaluate(
             for source, predicted in by_source.items()
             for row in met_metrics(source, predicted, met["test"], info.met_scale_gev)
         ),
-        *token_metrics(made, true, data.test.types, info.object_types),
-        *closure_metrics(made, true, data.test.types, info.object_types, data.test.offsets),
+        *token_metrics(reco, true, data.test.types, info.object_types),
+        *closure_metrics(reco, true, data.test.types, info.object_types, data.test.offsets),
         *codebook_metrics(test, trained.model.bottleneck.codebook_size, data),
     ]
     write_metrics(folder.metrics("test"), trained.settings.key, rows)
@@ -157,15 +157,17 @@ def evaluate(
 @torch.inference_mode()
 def predict(model: TokenAutoencoder, split: PackedSplit) -> Predictions:
     """Return what `model` makes of `split`, on the CPU."""
-    made = []
+    parts = []
     commit = 0.0
     for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, CPU):
-        made.append(model(batch))
+        parts.append(model(batch))
         # A mean over tokens, so batches count by their tokens.
-        commit += math.nan if made[-1].commit is None else float(made[-1].commit) * len(batch.types)
-    codes = [part.codes for part in made if part.codes is not None]
+        commit += (
+            math.nan if parts[-1].commit is None else float(parts[-1].commit) * len(batch.types)
+        )
+    codes = [part.codes for part in parts if part.codes is not None]
     features, globals_, pooled = (
-        torch.cat([getattr(part, name) for part in made]).double().numpy()
+        torch.cat([getattr(part, name) for part in parts]).double().numpy()
         for name in ("features", "globals", "pooled")
     )
     return Predictions(
@@ -180,11 +182,13 @@ def predict(model: TokenAutoencoder, split: PackedSplit) -> Predictions:
 def token_errors(test: Predictions, data: PackedData) -> Array:
     """Return the mean squared error over the normalised features of each object, shape (n,)."""
     difference = torch.from_numpy(test.features - data.test.features)
-    errors: Array = square(difference, normalised_period(data.info.features, CPU)).mean(1).numpy()
+    errors: Array = (
+        squared_error(difference, normalised_period(data.info.features, CPU)).mean(1).numpy()
+    )
     return errors
 
 
-def tokens_nmse(made: Array, true: Array, train: Array) -> float:
+def tokens_nmse(reco: Array, true: Array, train: Array) -> float:
     """Return the error of objects in the one unit that all feature settings share.
 
     It is the mean squared error of the five default features, each in units of its spread in the
@@ -192,16 +196,16 @@ def tokens_nmse(made: Array, true: Array, train: Array) -> float:
 
     Parameters
     ----------
-    made, true, train
+    reco, true, train
         (E, pT, eta, phi) in GeV and radians of the reconstructed, the true and the training
         split's objects, shape (n, 4).
     """
-    made, true, train = (
+    reco, true, train = (
         log_features(np.column_stack([np.maximum(objects[:, :2], MIN_GEV), objects[:, 2:]]))
-        for objects in (made, true, train)
+        for objects in (reco, true, train)
     )
     spread = train.std(axis=0)
-    return float(np.mean(((made - true) / np.where(spread > 0, spread, 1)) ** 2))
+    return float(np.mean(((reco - true) / np.where(spread > 0, spread, 1)) ** 2))
 
 
 def fit_visible_sum(train: Array, test: Array, data: PackedData) -> tuple[float, Array]:

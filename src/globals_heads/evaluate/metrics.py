@@ -35,20 +35,20 @@ def normalised_mse(predicted: Array, true: Array, scale: float) -> float:
     return float(np.mean((predicted - true) ** 2)) / scale**2
 
 
-def skill(error: float, yardstick_error: float) -> float:
-    """Return how much of what a yardstick gains over the mean a prediction gains, too.
+def skill(error: float, baseline_error: float) -> float:
+    """Return how much of what a baseline gains over the mean a prediction gains, too.
 
     Parameters
     ----------
-    error, yardstick_error
+    error, baseline_error
         Normalised errors; predicting the mean has 1.
 
     Returns
     -------
     float
-        1 is as good as the yardstick and 0 as the mean; NaN where the yardstick gains nothing.
+        1 is as good as the baseline and 0 as the mean; NaN where the baseline gains nothing.
     """
-    return (1 - error) / (1 - yardstick_error) if yardstick_error < 1 else math.nan
+    return (1 - error) / (1 - baseline_error) if baseline_error < 1 else math.nan
 
 
 def component_rms(predicted: Array, true: Array) -> float:

@@ -31,13 +31,13 @@ JETS = ("jet", "b-jet")
 
 
 def token_metrics(
-    made: Array, true: Array, types: NDArray[np.uint8], type_names: Sequence[str]
+    reco: Array, true: Array, types: NDArray[np.uint8], type_names: Sequence[str]
 ) -> list[Metric]:
     """Return the residuals of single objects, reconstructed minus true.
 
     Parameters
     ----------
-    made, true
+    reco, true
         (E, pT, eta, phi) in GeV and radians, shape (n, 4).
     types
         Object-type codes, counted from 1, shape (n,).
@@ -50,7 +50,7 @@ def token_metrics(
         Bias (median), sigma68, RMS and tails of each quantity, for all objects and by type, as
         groups such as "pt" and "pt:jet"; the distance dR; the fraction of unphysical energies.
     """
-    residual = made - true
+    residual = reco - true
     quantities = {
         "energy": (residual[:, 0], "GeV"),
         "energy_relative": (residual[:, 0] / true[:, 0], "1"),
@@ -67,8 +67,8 @@ def token_metrics(
             for name, (values, unit) in quantities.items():
                 rows += _summary("token", name + suffix, values[mask], unit)
     if len(true):
-        distance = delta_r(made[:, 2], made[:, 3], true[:, 2], true[:, 3])
-        light = made[:, 0] < (1 - ENERGY_TOLERANCE) * made[:, 1] * np.cosh(made[:, 2])
+        distance = delta_r(reco[:, 2], reco[:, 3], true[:, 2], true[:, 3])
+        light = reco[:, 0] < (1 - ENERGY_TOLERANCE) * reco[:, 1] * np.cosh(reco[:, 2])
         rows += [
             Metric("test", "token_dr_median", "all", float(np.median(distance)), "1"),
             Metric("test", "token_dr_q95", "all", float(np.quantile(distance, 0.95)), "1"),
@@ -78,7 +78,7 @@ def token_metrics(
 
 
 def closure_metrics(
-    made: Array,
+    reco: Array,
     true: Array,
     types: NDArray[np.uint8],
     type_names: Sequence[str],
@@ -91,7 +91,7 @@ def closure_metrics(
 
     Parameters
     ----------
-    made, true, types, type_names
+    reco, true, types, type_names
         As in `token_metrics`.
     offsets
         Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
@@ -100,7 +100,7 @@ def closure_metrics(
     filled = np.diff(offsets) > 0
     if not filled.any():
         return []
-    before, after = (event_quantities(objects, jets, offsets)[filled] for objects in (true, made))
+    before, after = (event_quantities(objects, jets, offsets)[filled] for objects in (true, reco))
     names = ("ht", "leading_jet_pt", "visible_mass", "sum_pt")
     return [
         Metric("test", f"event_{statistic}", name, value, "GeV")
@@ -140,8 +140,8 @@ def met_metrics(group: str, predicted: Array, true: Array, scale_gev: float) -> 
     Parameters
     ----------
     group
-        Who predicts: head (trained), probe (ridge on the frozen pooled latents), survived (linear
-        fit on the reconstructed objects) or a yardstick.
+        Who predicts: head (trained), probe (ridge on the frozen pooled latents), reco_objects (linear
+        fit on the reconstructed objects) or a baseline.
     predicted, true
         MET components in GeV, shape (N, 2).
     scale_gev

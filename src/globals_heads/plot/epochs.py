@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from globals_heads.compare.results import num_codes
-from globals_heads.compare.summary import read_epochs, read_plain, read_runs
+from globals_heads.compare.summary import read_epochs, read_grid_rows, read_runs
 from globals_heads.facts import RunFolder
-from globals_heads.plot.style import COLORS, HOLE_COLOR, hatch, legend, log_ticks, save, wrapped
+from globals_heads.plot.style import COLORS, LOST_COLOR, hatch, legend, log_ticks, save, wrapped
 from globals_heads.settings import DISCRETE, Grid, PlotSettings, RunKey, format_beta
 
 GLOBALS_COLOR = "#555555"
@@ -40,7 +40,7 @@ def plot_learning_curves(
     settings
         How it looks.
     """
-    table = read_plain(summary, grid)
+    table = read_grid_rows(summary, grid)
     rows, columns = grid.globals_beta, grid.latent_space
     figure, axes = plt.subplots(
         2 * len(rows),
@@ -68,7 +68,7 @@ def plot_learning_curves(
         cell = (table["latent_space"] == columns[column]) & (
             table["globals_beta"] == format_beta(rows[row])
         )
-        name_holes(panel, table[cell], facts["val"])
+        name_lost_runs(panel, table[cell], facts["val"])
         panel.set_yscale("log")
         log_ticks(panel, "y")
     for column, space in enumerate(columns):
@@ -97,7 +97,7 @@ def limit_to_finished(panels: Iterable[Axes], finished: pd.DataFrame) -> None:
         panel.set_ylim((values.min() / 1.5, values.max() * 1.5) if values.size else (0.01, 1))
 
 
-def name_holes(panel: Axes, cell: pd.DataFrame, val: pd.DataFrame) -> None:
+def name_lost_runs(panel: Axes, cell: pd.DataFrame, val: pd.DataFrame) -> None:
     """Name the seeds of a cell without a result, and hatch a panel without any curve."""
     last = val.groupby("run")["epoch"].max()
     missing = [str(seed) for seed in cell.loc[cell["status"] == "missing", "seed"]]
@@ -116,7 +116,7 @@ def name_holes(panel: Axes, cell: pd.DataFrame, val: pd.DataFrame) -> None:
         "\n".join(lines),
         transform=panel.transAxes,
         fontsize="small",
-        color=HOLE_COLOR,
+        color=LOST_COLOR,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8} if lines else None,
     )
     if len(missing) == len(cell):
@@ -146,7 +146,7 @@ def plot_codebook(
 
     Parameters are those of `plot_learning_curves`.
     """
-    table = read_plain(summary, grid)
+    table = read_grid_rows(summary, grid)
     spaces = [space for space in grid.latent_space if space in DISCRETE]
     part = grid.model_copy(update={"latent_space": spaces})
     table = table[table["latent_space"].isin(spaces)]
@@ -175,7 +175,7 @@ def plot_codebook(
         cell = (table["latent_space"] == spaces[row]) & (
             table["globals_beta"] == format_beta(betas[column])
         )
-        name_holes(panel, table[cell], val)
+        name_lost_runs(panel, table[cell], val)
         panel.set_ylim(0, None)
     for column, beta in enumerate(betas):
         panels[0, column].set_title(f"globals_beta {format_beta(beta)}")

@@ -12,13 +12,14 @@ from matplotlib.colors import LogNorm, Normalize
 
 from globals_heads.arrays import Array
 from globals_heads.compare.comparison import read_cells
-from globals_heads.compare.summary import read_plain
+from globals_heads.compare.summary import read_grid_rows
 from globals_heads.errors import UserError
 from globals_heads.plot.style import (
     BAR,
+    BASELINES,
     COLORS,
-    YARDSTICKS,
     arms,
+    baseline_handles,
     cell_handles,
     hatch,
     intervals_text,
@@ -26,7 +27,6 @@ from globals_heads.plot.style import (
     log_scale,
     marker_of,
     save,
-    yardstick_handles,
 )
 from globals_heads.settings import Grid, PlotSettings, format_beta
 
@@ -42,7 +42,7 @@ HEATMAPS = {
         "H: globals error of the trained head\n(NMSE of MET components, test split)",
         "map",
     ),
-    "survived_rec_globals": (
+    "reco_objects_rec_globals": (
         "L: globals error left by the reconstructed objects\n(NMSE of MET components, test split)",
         "map",
     ),
@@ -52,7 +52,7 @@ HEATMAPS = {
     ),
 }
 WHITE = (1.0, 1.0, 1.0, 1.0)
-# Yardsticks that need no network.
+# Baselines that need no network.
 LIMITS = ("training_mean", "minus_sum_pt", "linear_fit")
 
 
@@ -81,7 +81,7 @@ def plot_heatmap(
             f"There is no heat map of {metric!r}; choose one of {', '.join(HEATMAPS)} for --metric."
         )
     title, compare = HEATMAPS[metric]
-    table, cells = read_plain(summary, grid), read_cells(comparison, metric)
+    table, cells = read_grid_rows(summary, grid), read_cells(comparison, metric)
     rows, columns = [format_beta(b) for b in grid.globals_beta], list(grid.latent_space)
     places = pd.MultiIndex.from_product([columns, rows])
     values = cells["mean"].reindex(places).to_numpy().reshape(len(columns), len(rows)).T
@@ -166,13 +166,13 @@ def plot_tradeoff(
 
     Parameters are those of `plot_heatmap`.
     """
-    table = read_plain(summary, grid)
+    table = read_grid_rows(summary, grid)
     # The mean of ln T has an interval that a logarithmic axis can show.
     log_tokens = read_cells(comparison, "ln_rec_tokens")
     tokens = log_tokens[["mean", "low", "high"]].apply(np.exp)
     panels_by_column = {
         "probe_rec_globals": "G: ridge probe on the pooled latents",
-        "survived_rec_globals": "L: linear fit on the reconstructed objects",
+        "reco_objects_rec_globals": "L: linear fit on the reconstructed objects",
     }
     figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True)
     numbers = []
@@ -186,19 +186,19 @@ def plot_tradeoff(
             look: dict[str, Any] = {"marker": marker_of(grid, beta), "color": COLORS[space]}
             axes.plot(runs["rec_tokens"], runs[column], ls="", ms=5.5, alpha=0.6, **look)
             axes.errorbar(x["mean"], y["mean"], arms(y), arms(x), ecolor=COLORS[space], **BAR)
-        draw_yardsticks(axes, table)
+        draw_baselines(axes, table)
     for axes in panels:
         log_scale(axes, "x")
     panels[0].set_ylabel("globals error (NMSE of MET components)")
     figure.suptitle(f"test split; {intervals_text(log_tokens['n'])}")
-    handles = [*cell_handles(grid), *yardstick_handles(*LIMITS)]
+    handles = [*cell_handles(grid), *baseline_handles(*LIMITS)]
     legend(figure, handles, table, 5)
     save(figure, pd.concat(numbers).reset_index(), output, settings)
 
 
-def draw_yardsticks(axes: Axes, table: pd.DataFrame) -> None:
+def draw_baselines(axes: Axes, table: pd.DataFrame) -> None:
     """Draw what needs no network as horizontal lines."""
     for name in LIMITS:
         value = table[f"{name}_rec_globals"].iloc[0]
-        line = YARDSTICKS[name][1]
+        line = BASELINES[name][1]
         axes.axhline(value, color="grey", linestyle=line, linewidth=1, zorder=0)

@@ -1,4 +1,4 @@
-"""Figures in physics units: the chain of yardsticks, MET response, residuals of objects."""
+"""Figures in physics units: the chain of baselines, MET response, residuals of objects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 
 from globals_heads.compare.comparison import read_cells
 from globals_heads.compare.statistics import estimate
-from globals_heads.compare.summary import read_facts, read_plain, read_runs
+from globals_heads.compare.summary import read_facts, read_grid_rows, read_runs
 from globals_heads.plot.style import (
+    BASELINES,
     COLORS,
-    YARDSTICKS,
+    baseline_handles,
     cell_handles,
     dodge,
     draw_intervals,
@@ -26,17 +27,16 @@ from globals_heads.plot.style import (
     marker_of,
     save,
     weight_handles,
-    yardstick_handles,
 )
 from globals_heads.settings import Grid, LatentSpace, PlotSettings, format_beta
 
 # Of the chain: column of the globals error, what it is called, and the column in GeV.
 SOURCES = {
-    "survived": ("survived_rec_globals", "L: linear fit on\nreconstructed objects"),
+    "reco_objects": ("reco_objects_rec_globals", "L: linear fit on\nreconstructed objects"),
     "probe": ("probe_rec_globals", "G: ridge probe on\npooled latents"),
     "head": ("rec_globals", "H: trained head"),
 }
-CHAIN = ("training_mean", "minus_sum_pt", "linear_fit", *SOURCES, "globals_network")
+CHAIN = ("training_mean", "minus_sum_pt", "linear_fit", *SOURCES, "globals_only_network")
 BINNED = {
     "met_response": "response\nmean($u_\\parallel$) / mean(|t|)",
     "met_parallel_sigma68_over_response": ("$\\sigma_{68}(u_\\parallel - |t|)$\n/ response (GeV)"),
@@ -44,7 +44,7 @@ BINNED = {
 }
 DPHI = "met_dphi_sigma68"
 # The training mean has no response, and so nothing that could be divided by it.
-MET_YARDSTICKS = ("minus_sum_pt", "linear_fit", "globals_network")
+MET_BASELINES = ("minus_sum_pt", "linear_fit", "globals_only_network")
 RESIDUALS = {
     "energy_relative": "E, relative",
     "pt_relative": "$p_T$, relative",
@@ -58,14 +58,14 @@ def plot_chain(
 ) -> None:
     """Draw what is missing of MET, in GeV, from the training mean to the best network.
 
-    Yardsticks are bars; runs are points above L, G and H.
+    Baselines are bars; runs are points above L, G and H.
 
     Parameters
     ----------
     grid
         The axes.
     summary
-        results/summary.csv, for the runs and the yardsticks.
+        results/summary.csv, for the runs and the baselines.
     comparison
         results/comparison.csv, for the intervals.
     output
@@ -73,14 +73,14 @@ def plot_chain(
     settings
         How it looks.
     """
-    table = read_plain(summary, grid)
+    table = read_grid_rows(summary, grid)
     first = table.iloc[0]
     # One scale of the training split turns normalised errors into GeV.
     scale = first["linear_fit_met_component_rms_gev"] / np.sqrt(first["linear_fit_rec_globals"])
     figure, axes = plt.subplots(figsize=(10.5, 5))
     numbers = []
     for x, step in enumerate(CHAIN):
-        if step in YARDSTICKS:
+        if step in BASELINES:
             value = float(first[f"{step}_met_component_rms_gev"])
             axes.bar(x, value, width=0.6, color="lightgrey")
             axes.text(x, value, f"{value:.1f}", ha="center", va="bottom", fontsize="small")
@@ -104,7 +104,7 @@ def plot_chain(
         "training_mean": "training mean",
         "minus_sum_pt": "$-\\Sigma\\,p_T$",
         "linear_fit": "one-parameter\nlinear fit",
-        "globals_network": "network for the\nglobals alone",
+        "globals_only_network": "network for the\nglobals alone",
     }
     axes.set_xticks(range(len(CHAIN)), [names[step] for step in CHAIN])
     axes.tick_params(axis="x", labelsize="small")
@@ -115,7 +115,7 @@ def plot_chain(
 
 
 def plot_met(
-    grid: Grid, summary: Path, runs: Path, yardsticks: Path, output: Path, settings: PlotSettings
+    grid: Grid, summary: Path, runs: Path, baselines: Path, output: Path, settings: PlotSettings
 ) -> None:
     """Draw response and resolutions of the ridge probe in bins of the true MET, and its angle.
 
@@ -127,18 +127,18 @@ def plot_met(
         results/summary.csv, for the status of each run.
     runs
         The folder of all runs.
-    yardsticks
+    baselines
         Facts of the data set.
     output
         The .svg to make.
     settings
         How it looks.
     """
-    table = read_plain(summary, grid)
+    table = read_grid_rows(summary, grid)
     facts = read_runs(grid, table, runs, "test")
     probe = facts[facts["group"].str.startswith("probe")]
     cells = seed_means(probe[probe["metric"].isin([*BINNED, DPHI])])
-    known = read_facts(yardsticks)
+    known = read_facts(baselines)
     groups = known.loc[known["group"].str.startswith("linear_fit:"), "group"]
     bins = list(groups.str.partition(":")[2].unique())
     values = known.set_index(["metric", "group"])["value"]
@@ -178,15 +178,15 @@ def plot_met(
     panels[-1, 0].set_ylabel("$\\sigma_{68}(\\Delta\\phi)$ (rad)\n|t| > 50 GeV")
     n = intervals_text(finished_runs(grid, table))
     figure.suptitle(f"ridge probe on the pooled latents, test split\n{n}")
-    handles = [*weight_handles(grid), *yardstick_handles(*MET_YARDSTICKS)]
+    handles = [*weight_handles(grid), *baseline_handles(*MET_BASELINES)]
     legend(figure, handles, table, 3)
     save(figure, cells.reset_index(), output, settings)
 
 
 def draw_known(axes: Axes, known: "pd.Series[float]", metric: str, suffixes: Sequence[str]) -> None:
-    """Draw the yardsticks as grey lines: over bins, whose groups end in `suffixes`, or level."""
-    for name in MET_YARDSTICKS:
-        line: dict[str, Any] = {"color": "grey", "linestyle": YARDSTICKS[name][1], "zorder": 0}
+    """Draw the baselines as grey lines: over bins, whose groups end in `suffixes`, or level."""
+    for name in MET_BASELINES:
+        line: dict[str, Any] = {"color": "grey", "linestyle": BASELINES[name][1], "zorder": 0}
         heights = [known.get((metric, name + suffix), np.nan) for suffix in suffixes]
         if len(heights) == 1:
             axes.axhline(heights[0], **line)
@@ -226,7 +226,7 @@ def plot_residuals(
     settings
         How it looks.
     """
-    table = read_plain(summary, grid)
+    table = read_grid_rows(summary, grid)
     facts = read_runs(grid, table, runs, "test")
     facts = facts[facts["metric"] == "token_sigma68"]
     cells = seed_means(facts[facts["group"].str.startswith(tuple(RESIDUALS))])

@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, markers, intervals, holes, and how one is saved.
+"""The look that all figures share: colours, markers, intervals, lost_runs, and how one is saved.
 
 One latent space has one colour and one globals_beta one marker in every figure. A run that diverged
 or is missing is named in every figure that would show it.
@@ -40,18 +40,18 @@ COLORS = {
 }
 MARKERS = "osD^vP*X<>ph8d"
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
-HOLE_COLOR = "#B22222"
+LOST_COLOR = "#B22222"
 # What needs no latent space: its name and the line that stands for it.
-YARDSTICKS: dict[str, tuple[str, Line]] = {
+BASELINES: dict[str, tuple[str, Line]] = {
     "training_mean": ("training mean", "-"),
     "minus_sum_pt": ("$-\\Sigma\\,p_T$", "-."),
     "linear_fit": ("one-parameter linear fit", "--"),
-    "globals_network": ("network for the globals alone", ":"),
+    "globals_only_network": ("network for the globals alone", ":"),
 }
 # Bars of intervals, without a point.
 BAR: dict[str, Any] = {"fmt": "none", "elinewidth": 1.2, "capsize": 2.5}
 # Holes beyond these are counted, so that the rest of a figure keeps its room.
-MAX_NAMED_HOLES = 6
+MAX_NAMED_LOST_RUNS = 6
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 mpl.use("agg")
@@ -88,7 +88,7 @@ def legend(figure: Figure, handles: Sequence[Artist], table: pd.DataFrame, colum
 
     They have as few rows as `columns` allow, and are spread over these rows.
     """
-    title = wrapped(holes(table), int(13 * figure.get_figwidth()))
+    title = wrapped(lost_runs(table), int(13 * figure.get_figwidth()))
     if not (handles or title):
         return
     rows = math.ceil(len(handles) / columns)
@@ -98,18 +98,18 @@ def legend(figure: Figure, handles: Sequence[Artist], table: pd.DataFrame, colum
         ncols=math.ceil(len(handles) / rows) if rows else 1,
         title=title or None,
     )
-    shown.get_title().set(color=HOLE_COLOR, fontsize="small", multialignment="center")
+    shown.get_title().set(color=LOST_COLOR, fontsize="small", multialignment="center")
 
 
-def holes(table: pd.DataFrame) -> str:
+def lost_runs(table: pd.DataFrame) -> str:
     """Return in words which runs of `table`, rows of the summary, have no result, and why."""
     lost = table[table["status"] != "ok"]
     if lost.empty:
         return ""
     named = [f"{run} {status}" for run, status in zip(lost["run"], lost["status"], strict=True)]
-    more = len(named) - MAX_NAMED_HOLES
+    more = len(named) - MAX_NAMED_LOST_RUNS
     if more > 0:
-        named = [*named[:MAX_NAMED_HOLES], f"and {more} more"]
+        named = [*named[:MAX_NAMED_LOST_RUNS], f"and {more} more"]
     return f"no result: {', '.join(named)}"
 
 
@@ -171,11 +171,11 @@ def weight_handles(grid: Grid) -> list[Line2D]:
     ]
 
 
-def yardstick_handles(*names: str) -> list[Line2D]:
-    """Return what the lines of yardsticks mean, for a legend."""
+def baseline_handles(*names: str) -> list[Line2D]:
+    """Return what the lines of baselines mean, for a legend."""
     return [
         Line2D([], [], color="grey", linestyle=line, label=label)
-        for label, line in (YARDSTICKS[name] for name in names)
+        for label, line in (BASELINES[name] for name in names)
     ]
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from globals_heads.arrays import Array
-from globals_heads.compare.results import Cell, Evidence, read_evidence
+from globals_heads.compare.results import Cell, Results, read_results
 from globals_heads.plot.style import (
     COLORS,
     LINES,
@@ -48,13 +48,13 @@ def plot_latent_dim(
     grid
         The axes, with the variants.
     summary, runs, linear_fit
-        See `read_evidence`.
+        See `read_results`.
     output
         The .svg to make.
     settings
         How it looks.
     """
-    evidence = read_evidence(summary, runs, linear_fit)
+    evidence = read_results(summary, runs, linear_fit)
     names = ["", *(name for name, variant in grid.variants.items() if variant.only_latent_dim)]
     plain = {cell._replace(variant="") for cell in evidence.statuses if cell.variant in names[1:]}
     cells = [
@@ -96,7 +96,7 @@ def plot_variants(
     Parameters are those of `plot_latent_dim`. The price is ln T at the largest globals_beta minus
     ln T at the smallest, paired by seed and test event.
     """
-    evidence = read_evidence(summary, runs, linear_fit)
+    evidence = read_results(summary, runs, linear_fit)
     spaces = list(dict.fromkeys(c.latent_space for c in evidence.statuses if c.variant))
     cells = [cell for cell in evidence.statuses if cell.latent_space in spaces]
     numbers = pd.DataFrame(row for metric in LABELS for row in rows_of(evidence, metric, cells))
@@ -137,7 +137,7 @@ def plot_variants(
 
 
 def draw_prices(
-    axes: Axes, evidence: Evidence, space: str, looks: dict[str, tuple[str, Line]]
+    axes: Axes, evidence: Results, space: str, looks: dict[str, tuple[str, Line]]
 ) -> list[dict[str, Any]]:
     """Draw what the largest globals_beta costs in ln T, per variant, and return the numbers."""
     rows: list[dict[str, Any]] = []
@@ -166,7 +166,7 @@ def draw_line(
     axes: Axes,
     x: Array,
     part: pd.DataFrame,
-    evidence: Evidence,
+    evidence: Results,
     color: str,
     marker: str,
     line: Line,
@@ -180,7 +180,7 @@ def draw_line(
         draw_seeds(axes, at, np.exp(values) if metric == TOKENS else values, color, marker)
 
 
-def rows_of(evidence: Evidence, metric: str, cells: list[Cell]) -> list[dict[str, Any]]:
+def rows_of(evidence: Results, metric: str, cells: list[Cell]) -> list[dict[str, Any]]:
     """Return n, mean, low and high of `metric` in `cells`; of T the exponentials of those of ln T.
 
     `latent_dim` is that of the runs, NaN in a cell without any.
@@ -207,7 +207,7 @@ def axes_of(grid: Grid, cells: list[Cell]) -> Grid:
     return Grid.model_validate({"latent_space": list(spaces), "globals_beta": list(betas)})
 
 
-def runs_of(evidence: Evidence, cells: list[Cell]) -> pd.DataFrame:
+def runs_of(evidence: Results, cells: list[Cell]) -> pd.DataFrame:
     """Return the rows of the summary that belong to `cells`."""
     columns = list(Cell._fields)
     chosen = [Cell(*row) in cells for row in evidence.table[columns].itertuples(index=False)]

@@ -15,7 +15,7 @@ import torch
 from globals_heads.errors import UserError, brief
 from globals_heads.files import atomic_path, remove_leftovers
 from globals_heads.train.signals import StopRequest
-from globals_heads.train.training_state import Progress
+from globals_heads.train.training_state import TrainingState
 
 SCHEMA_VERSION = 1
 
@@ -64,7 +64,7 @@ class Checkpoint:
         self.saved_at = time.monotonic()
         remove_leftovers(path)
 
-    def resume(self, progress: Progress) -> None:
+    def resume(self, progress: TrainingState) -> None:
         """Set `progress` to the newest checkpoint that fits; say which one does not and why.
 
         Raises
@@ -111,7 +111,7 @@ class Checkpoint:
             return None
         return state
 
-    def tick(self, progress: Progress) -> None:
+    def tick(self, progress: TrainingState) -> None:
         """Save when it is time to.
 
         Raises
@@ -123,7 +123,7 @@ class Checkpoint:
         if time.monotonic() - self.saved_at >= self.interval_s:
             self.save(progress)
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: TrainingState) -> None:
         """Write the checkpoint; a kill at any moment leaves one that can be used."""
         # Through memory: torch answers a full disk with an error of its own, not with an OSError.
         buffer = io.BytesIO()

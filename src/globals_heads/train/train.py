@@ -26,7 +26,7 @@ from globals_heads.train import codebook
 from globals_heads.train.checkpoint import Checkpoint
 from globals_heads.train.model import Batch, Reconstruction, TokenAutoencoder
 from globals_heads.train.model_file import TrainedModel, save_model
-from globals_heads.train.training_state import Progress, Sums
+from globals_heads.train.training_state import Sums, TrainingState
 
 # Without gradients a batch is limited by memory alone; this many events stay in the cache.
 EVENTS_PER_EVALUATION_BATCH = 1024
@@ -69,7 +69,7 @@ def fit(
     threads: int,
     checkpoint: Checkpoint | None = None,
     tokens_weight: float = 1.0,
-) -> Progress:
+) -> TrainingState:
     """Train a model and return it as it was in its best epoch.
 
     A loss that is not finite ends the training at once; the facts then end with that epoch.
@@ -83,7 +83,7 @@ def fit(
 
     Returns
     -------
-    Progress
+    TrainingState
         With the model of the best epoch, and the history of all.
     """
     torch.set_num_threads(threads)
@@ -95,7 +95,7 @@ def fit(
     tokens_per_batch = len(data.train.features) / num_steps
     model = TokenAutoencoder(settings, data.info, tokens_per_batch).to(device)
     loss = Loss(settings, data, model, device, tokens_weight)
-    progress = Progress(
+    progress = TrainingState(
         model,
         torch.optim.Adam(model.parameters(), lr=settings.train.learning_rate, fused=True),
         # Its own generator, so that every latent space sees the events of a seed in the same order.
@@ -125,7 +125,7 @@ def fit(
 
 
 def run_epoch(
-    progress: Progress,
+    progress: TrainingState,
     loss: "Loss",
     data: PackedData,
     settings: RunSettings,
@@ -156,7 +156,7 @@ def run_epoch(
 
 
 def train_epoch(
-    progress: Progress,
+    progress: TrainingState,
     loss: "Loss",
     split: PackedSplit,
     order: np.ndarray[tuple[int], np.dtype[np.int64]],
@@ -186,7 +186,7 @@ def train_epoch(
     }
 
 
-def report_epoch(progress: Progress, epoch: int, num_epochs: int, bar: "tqdm[None]") -> None:
+def report_epoch(progress: TrainingState, epoch: int, num_epochs: int, bar: "tqdm[None]") -> None:
     """Show one finished epoch: a line of run.log, or beside the bar of a terminal."""
     train_facts, val_facts = (progress.history[split][epoch - 1] for split in ("train", "val"))
     line = format_log_line(num_epochs, train_facts, val_facts)
@@ -268,8 +268,12 @@ class Loss:
 
     def __call__(self, batch: Batch, reconstruction: Reconstruction, sums: Sums) -> Tensor:
         """Return the total loss of a batch and add its components to `sums`."""
-        rec_tokens = mean(square(reconstruction.features - batch.features, self.feature_period))
-        rec_globals = mean(square(reconstruction.globals - batch.globals, self.globals_period))
+        rec_tokens = mean(
+            squared_error(reconstruction.features - batch.features, self.feature_period)
+        )
+        rec_globals = mean(
+            squared_error(reconstruction.globals - batch.globals, self.globals_period)
+        )
         num_tokens, num_events = len(batch.features), len(batch.globals)
         sums.tokens = sums.tokens + rec_tokens.detach() * num_tokens
         sums.globals = sums.globals + rec_globals.detach() * num_events
@@ -320,7 +324,7 @@ def normalised_period(columns: Normalisation, device: torch.device) -> Tensor | 
     return torch.tensor(period, device=device)
 
 
-def square(difference: Tensor, period: Tensor | None) -> Tensor:
+def squared_error(difference: Tensor, period: Tensor | None) -> Tensor:
     """Return the square of `difference` (..., C), angles taken the short way round."""
     if period is not None:
         turns = torch.round(difference.detach() / period)  # 0 where the period is infinite

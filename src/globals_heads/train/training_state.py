@@ -32,7 +32,7 @@ def _no_history() -> dict[str, list[dict[str, float]]]:
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """A training between two steps; `state` and `restore` carry it over to another process.
 
     Attributes

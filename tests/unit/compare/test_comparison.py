@@ -1,4 +1,4 @@
-"""The comparison and the evidence behind it: hand-computed numbers, holes, damaged files."""
+"""The comparison and the evidence behind it: hand-computed numbers, lost_runs, damaged files."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 from planted_results import CELLS, key_of, plant_study, quiet, write_summary
 
 from globals_heads.compare.comparison import METRICS, compare, comparison
-from globals_heads.compare.results import Cell, read_evidence
+from globals_heads.compare.results import Cell, read_results
 from globals_heads.compare.statistics import holm
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
@@ -18,7 +18,7 @@ NONE, LINEAR, REFERENCE = Cell("none", "0"), Cell("linear", "0"), Cell("linear",
 
 
 def read(folder):
-    return read_evidence(folder / "summary.csv", folder / "runs", folder / "events_test.npz")
+    return read_results(folder / "summary.csv", folder / "runs", folder / "events_test.npz")
 
 
 def compared(folder, name="comparison.csv", settings=None):
@@ -59,9 +59,9 @@ def test_a_difference_by_hand(tmp_path):
 def test_event_errors_enter_the_intervals(tmp_path):
     """L differs between seeds by 0, 0.01 and 0.02, the rest of its interval is the test split's."""
     plant_study(tmp_path)
-    row = row_of(compared(tmp_path), "survived_rec_globals", NONE)
+    row = row_of(compared(tmp_path), "reco_objects_rec_globals", NONE)
     paths = [RunFolder(tmp_path / "runs" / key_of(NONE, s).name).events("test") for s in range(3)]
-    errors = np.mean([np.load(path)["survived_error"] for path in paths], axis=0)
+    errors = np.mean([np.load(path)["reco_objects_error"] for path in paths], axis=0)
     se = math.hypot(0.01 / math.sqrt(3), np.std(errors, ddof=1) / math.sqrt(len(errors)))
     assert row["high"] - row["mean"] == pytest.approx(4.302653 * se, rel=1e-6)
 
@@ -117,14 +117,14 @@ def test_a_hole_is_counted_and_named(tmp_path, status):
     write_summary(tmp_path, change(rows, run, status=status, **nothing))
     row = row_of(compared(tmp_path), "rec_tokens", NONE)
     assert row["n"] == row["difference_n"] == 2
-    assert read(tmp_path).holes("rec_tokens", [NONE, LINEAR]) == [f"{run} {status}"]
+    assert read(tmp_path).lost_runs("rec_tokens", [NONE, LINEAR]) == [f"{run} {status}"]
 
 
 def test_a_run_without_a_row_is_a_hole(tmp_path):
     rows = plant_study(tmp_path)
     run = key_of(NONE, 2).name
     write_summary(tmp_path, [row for row in rows if row["run"] != run])
-    assert read(tmp_path).holes("skill", [NONE, LINEAR]) == [f"{run} missing"]
+    assert read(tmp_path).lost_runs("skill", [NONE, LINEAR]) == [f"{run} missing"]
 
 
 def test_variants_are_cells_of_their_own(tmp_path):
@@ -137,7 +137,7 @@ def test_variants_are_cells_of_their_own(tmp_path):
         Cell(c.latent_space, c.globals_beta, "control") for c in CELLS
     ]
     assert evidence.statuses[Cell("vq", "1", "control")] == ("ok", "ok", None)
-    assert evidence.holes("skill", evidence.statuses) == []
+    assert evidence.lost_runs("skill", evidence.statuses) == []
     table = comparison(evidence, CompareSettings())
     assert set(table.loc[table["variant"] == "control", "n"]) == {0, 2}
 

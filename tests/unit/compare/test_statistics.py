@@ -79,7 +79,7 @@ def test_holm_by_hand():
 
 @pytest.fixture(scope="module")
 def events():
-    """Two runs' errors on the same 2000 events, and a yardstick's."""
+    """Two runs' errors on the same 2000 events, and a baseline's."""
     rng = np.random.default_rng(1)
     hard = rng.exponential(1.0, 2000)  # an event that is hard for one run is hard for all
     num_tokens = rng.integers(4, 15, 2000).astype(float)
@@ -87,7 +87,7 @@ def events():
         "num_tokens": num_tokens,
         "sse": [num_tokens * hard * rng.gamma(2, scale, 2000) for scale in (0.1, 0.2)],
         "errors": [0.3 * hard * rng.gamma(3, 1 / 3, 2000), 0.4 * hard],
-        "yardstick": 0.25 * hard + rng.exponential(0.05, 2000),
+        "baseline": 0.25 * hard + rng.exponential(0.05, 2000),
     }
 
 
@@ -96,7 +96,7 @@ def ln_tokens(events, run, drawn):
 
 
 def skill_of(events, run, drawn):
-    return (1 - events["errors"][run][drawn].mean()) / (1 - events["yardstick"][drawn].mean())
+    return (1 - events["errors"][run][drawn].mean()) / (1 - events["baseline"][drawn].mean())
 
 
 def globals_error(events, run, drawn):
@@ -113,7 +113,7 @@ def tokens_influence(events, run):
 
 
 def influence_on_skill(events, run):
-    return skill_influence(events["errors"][run], events["yardstick"])
+    return skill_influence(events["errors"][run], events["baseline"])
 
 
 @pytest.mark.parametrize(

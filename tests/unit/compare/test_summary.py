@@ -15,14 +15,14 @@ GRID = Grid(latent_space=["none", "vq"], globals_beta=[0, 0.5], seeds=2)
 
 @pytest.fixture
 def runs(tmp_path):
-    """Facts of a whole grid and its yardsticks."""
+    """Facts of a whole grid and its baselines."""
     plant_grid(tmp_path, GRID)
     return tmp_path / "runs"
 
 
 def summarised(runs):
     output = runs.parent / "summary.csv"
-    collect(GRID, runs, runs.parent / "yardsticks.csv", output)
+    collect(GRID, runs, runs.parent / "baselines.csv", output)
     return read_summary(output)
 
 

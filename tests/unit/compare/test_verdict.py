@@ -32,7 +32,7 @@ from globals_heads.cli import app
 from globals_heads.compare.engine import judge_all
 from globals_heads.compare.priorities import priorities
 from globals_heads.compare.questions import claims
-from globals_heads.compare.results import Cell, Evidence
+from globals_heads.compare.results import Cell, Results
 from globals_heads.compare.verdict import write_verdict
 from globals_heads.facts import RunFolder
 from globals_heads.settings import CompareSettings, Settings
@@ -200,7 +200,7 @@ def with_hole(found, cell, status="diverged"):
         }
         for metric, rows in found.numbers.items()
     }
-    return Evidence(statuses, numbers, found.influences, found.table)
+    return Results(statuses, numbers, found.influences, found.table)
 
 
 @pytest.mark.parametrize("number", CASES)

@@ -53,7 +53,7 @@ def test_features_are_those_of_the_definition(packed):
         for kind, (e, pt, eta, phi) in zip(types, objects, strict=True)
         if kind > 0
     ]
-    assert_allclose(packed.info.features.invert(packed.train.features), rows, atol=1e-5)
+    assert_allclose(packed.info.features.denormalise(packed.train.features), rows, atol=1e-5)
 
 
 def test_the_training_split_alone_sets_the_scale(packed):

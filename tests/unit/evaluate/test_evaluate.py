@@ -1,4 +1,4 @@
-"""Evaluation and yardsticks: planted predictions give the numbers that they must."""
+"""Evaluation and baselines: planted predictions give the numbers that they must."""
 
 import csv
 import math
@@ -11,7 +11,7 @@ from random_events import OBJECT_TYPES, pack_random, random_events
 
 from globals_heads.data.token_file import Events
 from globals_heads.errors import UserError
-from globals_heads.evaluate.baselines import measure_yardsticks
+from globals_heads.evaluate.baselines import measure_baselines
 from globals_heads.evaluate.evaluate import (
     Predictions,
     codebook_metrics,
@@ -53,7 +53,7 @@ def met(packed):
 def test_token_errors_take_angles_the_short_way_round(tmp_path):
     """The jump of phi is no error of 2 pi, neither in the loss nor in the facts."""
     data = pack_random(tmp_path / "packed.h5", PackSettings(features="raw"))
-    columns = data.info.features.invert(data.test.features)
+    columns = data.info.features.denormalise(data.test.features)
     columns[:, 3] += 2 * np.pi - 0.1
     test = Predictions(data.info.features.normalise(columns), None, None, 0.0, None)
     expected = (0.1 / data.info.features.scale[3]) ** 2 / 4
@@ -203,9 +203,9 @@ def evaluate_planted(tmp_path, monkeypatch, data, turn, pt_factors=(1, 1, 1), si
 
     def predicted(_, split):
         place = [split is s for s in (data.train, data.val, data.test)].index(True)
-        polar = data.info.globals.invert(split.globals)
+        polar = data.info.globals.denormalise(split.globals)
         head = data.info.globals.normalise(np.column_stack(turn(*polar.T)))
-        objects = data.info.features.invert(split.features)
+        objects = data.info.features.denormalise(split.features)
         objects[:, :2] += np.log([1.5, pt_factors[place]])
         features = data.info.features.normalise(objects)
         pooled = signs[place] * data.info.met_components(split.globals)
@@ -242,7 +242,7 @@ def test_a_head_that_is_off_by_a_turn_shows_as_what_it_is(tmp_path, monkeypatch)
     turned = np.arctan2(np.sin(turned), np.cos(turned))
     assert mirrored["met_dphi_rms", "head"] == pytest.approx(np.sqrt(np.mean(turned**2)), rel=1e-4)
     for found in (full, half, mirrored):  # what the head does is not the objects' or the probe's
-        for source in ("probe", "survived"):
+        for source in ("probe", "reco_objects"):
             assert found["rec_globals", source] == pytest.approx(0, abs=1e-5)
         expected = (math.log(1.5) / data.info.features.scale[0]) ** 2 / 5
         assert found["rec_tokens", "all"] == pytest.approx(expected, rel=1e-5)
@@ -258,7 +258,7 @@ def test_skill_is_that_of_the_probe_beside_the_fit_on_true_objects(tmp_path, mon
     found = evaluate_planted(tmp_path, monkeypatch, data, same)
     fit_error = np.mean((met(data) / 3) ** 2) / data.info.met_scale_gev**2
     assert found["skill", "probe"] == pytest.approx(1 / (1 - fit_error), rel=1e-4)
-    assert found["rec_globals", "survived"] == pytest.approx(fit_error, rel=1e-4)
+    assert found["rec_globals", "reco_objects"] == pytest.approx(fit_error, rel=1e-4)
 
 
 def test_what_survives_is_fitted_on_reconstructed_objects(tmp_path, monkeypatch):
@@ -266,7 +266,7 @@ def test_what_survives_is_fitted_on_reconstructed_objects(tmp_path, monkeypatch)
     data = pack_planted(tmp_path, PackSettings(globals_target="polar"))
     found = evaluate_planted(tmp_path, monkeypatch, data, same, pt_factors=(2, 5, 3))
     expected = np.mean((met(data) / 2) ** 2) / data.info.met_scale_gev**2
-    assert found["rec_globals", "survived"] == pytest.approx(expected, rel=1e-4)
+    assert found["rec_globals", "reco_objects"] == pytest.approx(expected, rel=1e-4)
     assert found["skill", "probe"] == pytest.approx(1, abs=1e-5), "of true objects"
 
 
@@ -335,16 +335,16 @@ def test_parameters_are_those_that_the_optimiser_trains(packed, tmp_path, latent
     assert num_parameters(model) == expected + more
 
 
-def test_yardsticks_of_a_planted_relation(tmp_path):
+def test_baselines_of_a_planted_relation(tmp_path):
     data = pack_planted(tmp_path, PackSettings())
-    measure_yardsticks(
+    measure_baselines(
         data,
-        Settings(epochs=1).globals_network,
-        tmp_path / "yardsticks.csv",
+        Settings(epochs=1).globals_only_network,
+        tmp_path / "baselines.csv",
         tmp_path / "errors.npz",
         threads=1,
     )
-    measured = read(tmp_path / "yardsticks.csv")
+    measured = read(tmp_path / "baselines.csv")
     assert measured["fitted_a", "linear_fit"] == pytest.approx(0.5, rel=1e-4)
     assert measured["rec_globals", "linear_fit"] == pytest.approx(0, abs=1e-6)
     assert measured["rec_globals", "training_mean"] == pytest.approx(1, rel=1e-5)
@@ -353,7 +353,7 @@ def test_yardsticks_of_a_planted_relation(tmp_path):
     expected = np.mean(truth**2) / data.info.met_scale_gev**2
     assert measured["rec_globals", "minus_sum_pt"] == pytest.approx(expected, rel=1e-4)
     errors = np.load(tmp_path / "errors.npz")
-    for name in ("training_mean", "minus_sum_pt", "linear_fit", "globals_network"):
+    for name in ("training_mean", "minus_sum_pt", "linear_fit", "globals_only_network"):
         assert errors[f"{name}_error"].mean() == pytest.approx(
             measured["rec_globals", name], abs=1e-6
         )
@@ -362,15 +362,15 @@ def test_yardsticks_of_a_planted_relation(tmp_path):
     )
 
 
-def test_fitted_yardsticks_see_the_training_split_alone(tmp_path):
+def test_fitted_baselines_see_the_training_split_alone(tmp_path):
     """The mean, and the network for the globals alone, whose best epoch follows validation."""
     data = pack_random(tmp_path / "packed.h5", PackSettings(globals_target="polar"))
-    settings = Settings(epochs=2).globals_network
-    facts = tmp_path / "yardsticks.csv"
-    measure_yardsticks(data, settings, facts, tmp_path / "errors.npz", threads=1)
+    settings = Settings(epochs=2).globals_only_network
+    facts = tmp_path / "baselines.csv"
+    measure_baselines(data, settings, facts, tmp_path / "errors.npz", threads=1)
     network = fit(settings, data, threads=1, tokens_weight=0.0).model
     predictions = {
-        "globals_network": data.info.met_components(predict(network, data.test).globals),
+        "globals_only_network": data.info.met_components(predict(network, data.test).globals),
         "training_mean": data.info.met_components(data.train.globals).mean(axis=0),
     }
     for name, predicted in predictions.items():
@@ -378,9 +378,9 @@ def test_fitted_yardsticks_see_the_training_split_alone(tmp_path):
         assert read(facts)["rec_globals", name] == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_globals_network_learns_the_globals_and_no_tokens(packed):
+def test_the_globals_only_network_learns_the_globals_and_no_tokens(packed):
     """Its loss is the globals error alone, so its decoder keeps its first weights."""
-    settings = Settings(epochs=2).globals_network
+    settings = Settings(epochs=2).globals_only_network
     torch.manual_seed(settings.seed)
     start = TokenAutoencoder(settings, packed.info).state_dict()
     progress = fit(settings, packed, threads=1, tokens_weight=0.0)
@@ -397,7 +397,7 @@ def test_errors_per_event_add_up_to_the_facts(packed, tmp_path):
     measured, errors = read(folder.metrics("test")), np.load(folder.events("test"))
     tokens = errors["sse_tokens"].sum() / errors["num_tokens"].sum()
     assert tokens == pytest.approx(measured["rec_tokens", "all"])
-    for source in ("head", "probe", "survived"):
+    for source in ("head", "probe", "reco_objects"):
         assert errors[f"{source}_error"].shape == (60,)
         assert errors[f"{source}_error"].mean() == pytest.approx(measured["rec_globals", source])
     assert (errors["num_tokens"] == np.diff(packed.test.offsets)).all()
@@ -411,7 +411,7 @@ def test_what_survives_is_a_fit_on_the_reconstructed_objects(tmp_path):
     data = pack_planted(tmp_path, PackSettings())
     visible = visible_sum(data.test.features, data.test.offsets, data.info)
     assert_allclose(-0.5 * visible, met(data), atol=1e-2)
-    columns = data.info.features.invert(data.test.features)
+    columns = data.info.features.denormalise(data.test.features)
     columns[:, 3:] *= -1  # phi + pi
     turned = data.info.features.normalise(columns)
     assert_allclose(visible_sum(turned, data.test.offsets, data.info), -visible, atol=1e-2)

@@ -34,11 +34,11 @@ def test_rms_of_residuals_knows_their_bias():
 
 
 @pytest.mark.parametrize(("error", "expected"), [(0.2, 1.0), (1.0, 0.0), (0.6, 0.5), (1.4, -0.5)])
-def test_skill_is_one_for_the_yardstick_and_zero_for_the_mean(error, expected):
+def test_skill_is_one_for_the_baseline_and_zero_for_the_mean(error, expected):
     assert metrics.skill(error, 0.2) == pytest.approx(expected)
 
 
-def test_without_a_gain_of_the_yardstick_there_is_no_skill():
+def test_without_a_gain_of_the_baseline_there_is_no_skill():
     assert math.isnan(metrics.skill(0.5, 1.0))
     assert math.isnan(metrics.skill(0.5, 1.5))
 

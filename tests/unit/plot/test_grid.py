@@ -20,7 +20,7 @@ from globals_heads.plot.grid import (
     scaled_by_row,
 )
 from globals_heads.plot.physics import plot_chain, plot_met, plot_residuals
-from globals_heads.plot.style import holes
+from globals_heads.plot.style import lost_runs
 from globals_heads.plot.variants import plot_latent_dim, plot_variants
 from globals_heads.settings import Grid, PlotSettings, Settings
 
@@ -79,7 +79,7 @@ def figures_of(grid):
             plain, at / "summary.csv", at / "runs", to, SMALL
         )
     found["met"] = lambda at, to: plot_met(
-        plain, at / "summary.csv", at / "runs", at / "yardsticks.csv", to, SMALL
+        plain, at / "summary.csv", at / "runs", at / "baselines.csv", to, SMALL
     )
     if grid.variants:
         for name, plot in (("latent_dim", plot_latent_dim), ("variants", plot_variants)):
@@ -156,9 +156,9 @@ def test_no_variant_is_mixed_into_the_plain_grid(planted, tmp_path, name, monkey
 
 def test_long_lists_of_holes_are_cut():
     lost = pd.DataFrame({"run": [f"run_{i}" for i in range(9)], "status": "missing"})
-    assert holes(lost[:0]) == ""
-    assert holes(lost[:2]) == "no result: run_0 missing, run_1 missing"
-    assert holes(lost).endswith("run_5 missing, and 3 more")
+    assert lost_runs(lost[:0]) == ""
+    assert lost_runs(lost[:2]) == "no result: run_0 missing, run_1 missing"
+    assert lost_runs(lost).endswith("run_5 missing, and 3 more")
 
 
 def test_heat_map_cells_have_mean_interval_and_n(study):

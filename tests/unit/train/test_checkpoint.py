@@ -29,7 +29,7 @@ from globals_heads.train import train as training
 from globals_heads.train.checkpoint import Checkpoint, checkpoint_key, delete_checkpoint
 from globals_heads.train.model_file import load_model
 from globals_heads.train.signals import Stopped, StopRequest
-from globals_heads.train.training_state import Progress
+from globals_heads.train.training_state import TrainingState
 
 KEY = {"settings": "a", "code": "b"}
 # Codes are drawn again all the time, and the best epoch is the second of three.
@@ -136,17 +136,20 @@ def test_stopped_after_every_step_the_outcome_is_the_same(
 
 
 @pytest.mark.parametrize(
-    "part", [*sorted(Progress.__dataclass_fields__.keys() - {"started", "history"}), "torch_random"]
+    "part",
+    [*sorted(TrainingState.__dataclass_fields__.keys() - {"started", "history"}), "torch_random"],
 )
 def test_every_part_of_a_checkpoint_matters(tmp_path, data, undisturbed, monkeypatch, part):
     """A part that is not restored changes the outcome, or these tests would not see its loss."""
     best_epoch, diverged, *_ = undisturbed()
     assert (best_epoch, diverged) == (2, False)
     train(tmp_path, data, stop_at=12)  # in the third
-    restore = Progress.restore
-    monkeypatch.setattr(Progress, "_check", lambda *_: None)
+    restore = TrainingState.restore
+    monkeypatch.setattr(TrainingState, "_check", lambda *_: None)
     monkeypatch.setattr(
-        Progress, "restore", lambda self, state: restore(self, state | {part: self.state()[part]})
+        TrainingState,
+        "restore",
+        lambda self, state: restore(self, state | {part: self.state()[part]}),
     )
     assert train(tmp_path, data)
     assert outcome(tmp_path) != undisturbed()

@@ -28,7 +28,7 @@ from globals_heads.train.train import (
     choose_device,
     evaluate_epoch,
     learning_rate,
-    square,
+    squared_error,
     train,
 )
 
@@ -154,7 +154,7 @@ def test_angles_differ_the_short_way_round():
     period = torch.tensor([math.inf, 2 * math.pi])
     difference = torch.tensor([[6.2, 6.2]], requires_grad=True)
     short = 2 * math.pi - 6.2
-    value = square(difference, period).mean()
+    value = squared_error(difference, period).mean()
     assert value.item() == pytest.approx((6.2**2 + short**2) / 2, rel=1e-6)
     torch.autograd.backward(value)
     # The gradient drives the second column up, across the jump.

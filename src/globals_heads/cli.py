@@ -133,7 +133,7 @@ ObjectTypes = Annotated[
 Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
 Comparison = Annotated[Path, typer.Option(help="Means and intervals of all cells.")]
 Baselines = Annotated[Path, typer.Option(help="Facts of the data set.")]
-Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
+ResultsFolder = Annotated[Path, typer.Option(help="The folder of the study's results.")]
 LinearFit = Annotated[Path, typer.Option(help="The data set's errors per test event.")]
 
 
@@ -261,7 +261,7 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
 @app.command()
 def link_runs(
     output: Annotated[Path, typer.Argument(help="The folder of links to make.")],
-    runs: Runs,
+    results: ResultsFolder,
     grid: GridOption,
 ) -> None:
     """Link the runs of the first seed by their numbers."""
@@ -269,13 +269,13 @@ def link_runs(
     for number, key in enumerate(key for key in grid.runs if key.seed == 0):
         link = output / str(number)
         link.unlink(missing_ok=True)
-        link.symlink_to(os.path.relpath(runs / key.name, output))
+        link.symlink_to(os.path.relpath(RunFolder.of(results, key.name).path, output))
 
 
 @app.command()
 def collect(
     output: Output,
-    runs: Runs,
+    results: ResultsFolder,
     grid: GridOption,
     baselines: Baselines,
     leave_out: Annotated[
@@ -285,27 +285,35 @@ def collect(
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
 
-    summary.collect(grid, runs, baselines, output, leave_out or ())
+    summary.collect(grid, results, baselines, output, leave_out or ())
 
 
 @app.command()
 def compare(
-    output: Output, summary: Summary, runs: Runs, linear_fit: LinearFit, settings: CompareOption
+    output: Output,
+    summary: Summary,
+    results: ResultsFolder,
+    linear_fit: LinearFit,
+    settings: CompareOption,
 ) -> None:
     """Compare all cells with the reference cell, with intervals."""
     from globals_heads.compare import comparison
 
-    comparison.compare(summary, runs, linear_fit, output, settings)
+    comparison.compare(summary, results, linear_fit, output, settings)
 
 
 @app.command()
 def judge(
-    output: Output, summary: Summary, runs: Runs, linear_fit: LinearFit, settings: CompareOption
+    output: Output,
+    summary: Summary,
+    results: ResultsFolder,
+    linear_fit: LinearFit,
+    settings: CompareOption,
 ) -> None:
     """Answer the study's questions: an .md, beside it an .rst and a .json with every number."""
     from globals_heads.compare import verdict
 
-    verdict.write_verdict(summary, runs, linear_fit, output, settings)
+    verdict.write_verdict(summary, results, linear_fit, output, settings)
 
 
 @app.command()
@@ -371,29 +379,29 @@ def plot_chain(
 
 @app.command()
 def plot_learning_curves(
-    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
+    output: Output, summary: Summary, results: ResultsFolder, grid: GridOption, settings: PlotOption
 ) -> None:
     """Draw the curves of all runs, one panel per cell."""
     from globals_heads.plot import epochs as epoch_figures
 
-    epoch_figures.plot_learning_curves(grid, summary, runs, output, settings)
+    epoch_figures.plot_learning_curves(grid, summary, results, output, settings)
 
 
 @app.command()
 def plot_codebook(
-    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
+    output: Output, summary: Summary, results: ResultsFolder, grid: GridOption, settings: PlotOption
 ) -> None:
     """Draw the use of the codebooks over the epochs."""
     from globals_heads.plot import epochs as epoch_figures
 
-    epoch_figures.plot_codebook(grid, summary, runs, output, settings)
+    epoch_figures.plot_codebook(grid, summary, results, output, settings)
 
 
 @app.command()
 def plot_met(
     output: Output,
     summary: Summary,
-    runs: Runs,
+    results: ResultsFolder,
     baselines: Baselines,
     grid: GridOption,
     settings: PlotOption,
@@ -401,24 +409,24 @@ def plot_met(
     """Draw response and resolution of MET in bins."""
     from globals_heads.plot import physics as physics_figures
 
-    physics_figures.plot_met(grid, summary, runs, baselines, output, settings)
+    physics_figures.plot_met(grid, summary, results, baselines, output, settings)
 
 
 @app.command()
 def plot_residuals(
-    output: Output, summary: Summary, runs: Runs, grid: GridOption, settings: PlotOption
+    output: Output, summary: Summary, results: ResultsFolder, grid: GridOption, settings: PlotOption
 ) -> None:
     """Draw the residuals of objects."""
     from globals_heads.plot import physics as physics_figures
 
-    physics_figures.plot_residuals(grid, summary, runs, output, settings)
+    physics_figures.plot_residuals(grid, summary, results, output, settings)
 
 
 @app.command()
 def plot_latent_dim(
     output: Output,
     summary: Summary,
-    runs: Runs,
+    results: ResultsFolder,
     linear_fit: LinearFit,
     grid: GridOption,
     settings: PlotOption,
@@ -426,14 +434,14 @@ def plot_latent_dim(
     """Draw T and G against latent_dim."""
     from globals_heads.plot import variants as variant_figures
 
-    variant_figures.plot_latent_dim(grid, summary, runs, linear_fit, output, settings)
+    variant_figures.plot_latent_dim(grid, summary, results, linear_fit, output, settings)
 
 
 @app.command()
 def plot_variants(
     output: Output,
     summary: Summary,
-    runs: Runs,
+    results: ResultsFolder,
     linear_fit: LinearFit,
     grid: GridOption,
     settings: PlotOption,
@@ -441,12 +449,12 @@ def plot_variants(
     """Draw T, G and the price of the largest globals_beta with and without the variants."""
     from globals_heads.plot import variants as variant_figures
 
-    variant_figures.plot_variants(grid, summary, runs, linear_fit, output, settings)
+    variant_figures.plot_variants(grid, summary, results, linear_fit, output, settings)
 
 
 @app.command()
 def status(
-    runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("results/runs"),
+    results: ResultsFolder = Path("results"),
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
     """Show where each run stands: running, done, failed, diverged or waiting."""
@@ -460,10 +468,10 @@ def status(
         # Piped into a file or another program, nothing is folded or cut.
         if not console.is_terminal:
             console.width = PIPE_WIDTH
-        console.print(rendered(read_status(runs)), soft_wrap=not console.is_terminal)
+        console.print(rendered(read_status(results)), soft_wrap=not console.is_terminal)
         return
     with Live(console=console, auto_refresh=False) as live:
-        for view in watched(runs, WATCH_INTERVAL_S):
+        for view in watched(results, WATCH_INTERVAL_S):
             live.update(view, refresh=True)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from globals_heads.arrays import Array
 from globals_heads.errors import UserError
 from globals_heads.files import atomic_path, write_text
-from globals_heads.settings import RunKey, RunSettings
+from globals_heads.settings import RunKey, RunSettings, run_path
 from globals_heads.validation import load_yaml, validated
 
 EPOCH_COLUMNS = (
@@ -54,6 +54,14 @@ class RunFolder:
         self.model = path / "model.pt"
         self.checkpoint = path / "checkpoint.pt"
         self.figures = path / "figures"
+
+    @classmethod
+    def of(cls, results: Path, run: str) -> "RunFolder":
+        """Return the folder of the run named `run` below the study's folder `results`.
+
+        The plain grid lies in runs/, each variant in a folder runs_NAME/ beside it.
+        """
+        return cls(results / run_path(run))
 
     def metrics(self, split: str) -> Path:
         """Return the facts file of `split`: train and val by epoch, test for the best epoch."""

@@ -415,7 +415,7 @@ class RunKey(_Block):
 
     @property
     def name(self) -> str:
-        """The run's folder below results/runs."""
+        """The run's name in tables; `run_path` says where it lies."""
         cell = f"{self.latent_space}/beta_{format_beta(self.globals_beta)}"
         return f"{self.variant}/{cell}/seed_{self.seed}".lstrip("/")
 
@@ -443,6 +443,12 @@ class RunSettings(RunKey):
     def key(self) -> RunKey:
         """The run's place in the grid."""
         return RunKey.model_validate(self.model_dump(include=set(RunKey.model_fields)))
+
+
+def run_path(name: str) -> str:
+    """Return the folder of a run below results: runs/..., or runs_VARIANT/... for a variant."""
+    # A variant's name comes before latent space, weight and seed.
+    return f"runs_{name}" if name.count("/") > 2 else f"runs/{name}"
 
 
 def format_beta(value: float) -> str:

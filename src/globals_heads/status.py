@@ -18,7 +18,7 @@ from rich.text import Text
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
 from globals_heads.files import WAITING, is_locked
-from globals_heads.settings import LatentSpace
+from globals_heads.settings import LatentSpace, run_path
 
 # In the order of the live view.
 STYLES = {
@@ -42,7 +42,7 @@ class RunStatus(NamedTuple):
     Attributes
     ----------
     run
-        Its folder below results/runs.
+        Its name.
     state
         A key of `STYLES`.
     epoch, epochs
@@ -67,33 +67,30 @@ class RunStatus(NamedTuple):
     note: str = ""
 
 
-def read_status(runs: Path) -> list[RunStatus]:
+def read_status(results: Path) -> list[RunStatus]:
     """Return where each run stands, in the order of the grid.
 
     Parameters
     ----------
-    runs
-        The folder of all runs.
+    results
+        The folder of the study's results.
 
     Raises
     ------
     UserError
         If it holds no run.
     """
-    # A variant is one more folder.
-    patterns = ("*/beta_*/seed_*/cfg.yaml", "*/*/beta_*/seed_*/cfg.yaml")
     found = (
-        path.parent.relative_to(runs).as_posix()
-        for pattern in patterns
-        for path in runs.glob(pattern)
+        path.parent.relative_to(results).as_posix().removeprefix("runs").lstrip("/_")
+        for path in results.glob("runs*/*/beta_*/seed_*/cfg.yaml")
     )
     names = [name for name in found if RUN_NAME.search(name)]
     if not names:
         raise UserError(
-            f"{runs} holds no run; start with `snakemake --profile local`, or give the folder of "
-            "the runs with --runs."
+            f"{results} holds no run; start with `snakemake --profile local`, or give the folder "
+            "of the results with --results."
         )
-    return [_run_status(runs, name) for name in sorted(names, key=_place)]
+    return [_run_status(results, name) for name in sorted(names, key=_place)]
 
 
 def _place(run: str) -> tuple[list[str], int, float, int]:
@@ -103,9 +100,9 @@ def _place(run: str) -> tuple[list[str], int, float, int]:
     return variant, column, float(beta.removeprefix("beta_")), int(seed.removeprefix("seed_"))
 
 
-def _run_status(runs: Path, name: str) -> RunStatus:
-    folder = RunFolder(runs / name)
-    log = runs.parent / "logs" / "train" / f"{name}.log"
+def _run_status(results: Path, name: str) -> RunStatus:
+    folder = RunFolder.of(results, name)
+    log = results / "logs" / "train" / f"{run_path(name)}.log"
     tail = _tail(log) or _tail(folder.path / "run.log")
     wanted = NUM_EPOCHS.search(_tail(folder.settings))
     epochs_wanted = int(wanted[1]) if wanted else 0
@@ -131,7 +128,7 @@ def _run_status(runs: Path, name: str) -> RunStatus:
     if folder.is_finished:
         return RunStatus(name, "waiting", 0, epochs_wanted)
     if folder.model.is_file():
-        log = runs.parent / "logs" / "evaluate" / f"{name}.log"
+        log = results / "logs" / "evaluate" / f"{run_path(name)}.log"
         last = _tail(log).strip().rpartition("\n")[2]
         return status._replace(state="failed" if last else "waiting", note=_reason(last, log))
     if last.startswith("Stopped"):
@@ -187,8 +184,8 @@ def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
     return Group(total, *notes, table) if live else Group(table, *notes, total)
 
 
-def watched(runs: Path, interval_s: float) -> Iterator[Group]:
+def watched(results: Path, interval_s: float) -> Iterator[Group]:
     """Yield the table again and again, each `interval_s` seconds."""
     while True:
-        yield rendered(read_status(runs), live=True)
+        yield rendered(read_status(results), live=True)
         time.sleep(interval_s)

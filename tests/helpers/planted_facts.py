@@ -20,7 +20,7 @@ BASELINES = {
 
 def plant_run(runs, settings, key, losses=(3.0, 1.0, 2.0)):
     """Write all files of one run whose losses per epoch are `losses`; the second one is best."""
-    folder = RunFolder(runs / key.name)
+    folder = RunFolder.of(runs, key.name)
     cfg = settings.run_settings(key)
     epochs = [
         {
@@ -103,14 +103,14 @@ def plant_grid(folder, grid):
     """Write runs/ and the baselines of a finished study; return its settings."""
     settings = Settings(**grid.model_dump())
     for key in settings.runs:
-        plant_run(folder / "runs", settings, key)
+        plant_run(folder, settings, key)
     plant_baselines(folder)
     return settings
 
 
 def write_tables(folder, grid):
     """Write summary.csv and comparison.csv from the facts of all runs."""
-    summary, runs = folder / "summary.csv", folder / "runs"
+    summary, runs = folder / "summary.csv", folder
     collect(grid, runs, folder / "baselines.csv", summary)
     linear_fit = folder / "events_test.npz"
     compare(summary, runs, linear_fit, folder / "comparison.csv", CompareSettings())

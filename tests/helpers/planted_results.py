@@ -121,7 +121,7 @@ def plant_study(folder, num_seeds=3, seed=0):
     settings, rows = Settings(seeds=num_seeds), []
     for number, key in enumerate(settings.runs):
         cell = Cell(key.latent_space, format_beta(key.globals_beta))
-        run = RunFolder(folder / "runs" / key.name)
+        run = RunFolder.of(folder, key.name)
         run.events("test").parent.mkdir(parents=True)
         run.settings.write_text(yaml.safe_dump(settings.run_settings(key).model_dump()))
         errors = {

@@ -29,7 +29,7 @@ def step(*arguments):
 def run_study(folder, study, splits):
     """Pack, train, evaluate and judge `study` on `splits`; return its summary and verdict."""
     object_types = json.dumps(OBJECT_TYPES)
-    tokens, packed, runs = folder / "tokens.h5", folder / "packed.h5", folder / "runs"
+    tokens, packed, runs = folder / "tokens.h5", folder / "packed.h5", folder
     facts, errors, summary = (folder / n for n in ("yard.csv", "yard.npz", "summary.csv"))
     write_token_file(tokens, splits, OBJECT_TYPES, {})
     settings = ("--settings", study.pack.model_dump_json())
@@ -38,14 +38,14 @@ def run_study(folder, study, splits):
     made = ("--errors", errors, "--manifest", folder / "manifest.json")
     step("baselines", facts, *made, "--data", packed, *settings)
     for key in study.runs:
-        run = RunFolder(runs / key.name)
+        run = RunFolder.of(runs, key.name)
         run.path.mkdir(parents=True)
         run.settings.write_text(yaml.safe_dump(study.run_settings(key).model_dump()))
         step("train", run.path, "--data", packed)
         step("evaluate", run.path, "--data", packed)
     grid = study.grid.model_dump_json()
-    step("collect", summary, "--runs", runs, "--grid", grid, "--baselines", facts)
-    measured = ("--summary", summary, "--runs", runs, "--linear-fit", errors)
+    step("collect", summary, "--results", runs, "--grid", grid, "--baselines", facts)
+    measured = ("--summary", summary, "--results", runs, "--linear-fit", errors)
     settings = ("--settings", study.compare.model_dump_json())
     step("judge", folder / "verdict.md", *measured, *settings)
     return read_summary(summary), json.loads((folder / "verdict.json").read_text())

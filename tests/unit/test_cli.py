@@ -45,7 +45,7 @@ def command_lines():
     grid, types = STUDY.grid.model_dump_json(), json.dumps(OBJECT_TYPES)
     data = ["--data", "packed.h5", "--threads", "1"]
     summary = ["--summary", "summary.csv"]
-    measured = [*summary, "--runs", "runs", "--linear-fit", "events_test.npz"]
+    measured = [*summary, "--results", ".", "--linear-fit", "events_test.npz"]
     drawn = [*summary, "--grid", grid, "--settings", "{}"]
     made_from = ["--settings", "{}", "--object-types", types]
     network = ["--settings", STUDY.globals_only_network.model_dump_json()]
@@ -62,7 +62,7 @@ def command_lines():
         "train": [VQ, *data],
         "evaluate": [VQ, *data],
         "collect": [
-            *("summary.csv", "--runs", "runs", "--grid", grid),
+            *("summary.csv", "--results", ".", "--grid", grid),
             *("--baselines", "baselines.csv"),
         ],
         "compare": ["comparison.csv", *measured, "--settings", "{}"],
@@ -73,9 +73,9 @@ def command_lines():
             *("heatmap.svg", "--metric", "rec_tokens", "--comparison", "comparison.csv"),
             *drawn,
         ],
-        "plot-learning-curves": ["curves.svg", "--runs", "runs", *drawn],
-        "link-runs": ["by_number", "--runs", "runs", "--grid", grid],
-        "status": ["--runs", "runs"],
+        "plot-learning-curves": ["curves.svg", "--results", ".", *drawn],
+        "link-runs": ["by_number", "--results", ".", "--grid", grid],
+        "status": ["--results", "."],
         "verify": ["--results", "."],
     }
 
@@ -115,7 +115,7 @@ def finished(tmp_path_factory):
     for step in ("merge", "pack", "baselines"):
         assert run(folder, step) == 0
     for key in STUDY.runs:
-        run_folder = RunFolder(folder / "runs" / key.name)
+        run_folder = RunFolder.of(folder, key.name)
         run_folder.path.mkdir(parents=True)
         run_folder.settings.write_text(yaml.safe_dump(STUDY.run_settings(key).model_dump()))
         for step in ("train", "evaluate"):

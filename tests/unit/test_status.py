@@ -26,21 +26,21 @@ LINES = [f"[{i}/4] val_loss=0.{i} rec_tokens=0.1 900 events/s, 10 s/epoch" for i
 @pytest.fixture
 def runs(tmp_path):
     """A study's folder of runs with one run that waits."""
-    folder = RunFolder(tmp_path / "runs" / RUN)
+    folder = RunFolder.of(tmp_path, RUN)
     folder.path.mkdir(parents=True)
     folder.settings.write_text("latent_space: vq\nepochs: 4\n")
-    return tmp_path / "runs"
+    return tmp_path
 
 
 def log(runs, *lines, step="train"):
-    path = runs.parent / "logs" / step / f"{RUN}.log"
+    path = runs / "logs" / step / f"runs/{RUN}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
 
 
 def finish(runs):
-    folder = RunFolder(runs / RUN)
+    folder = RunFolder.of(runs, RUN)
     (folder.path / "facts").mkdir()
     for split in ("train", "val", "test"):
         folder.metrics(split).touch()
@@ -81,7 +81,7 @@ def test_a_run_waits_until_its_log_says_anything(runs):
 def test_a_run_trains_while_its_lock_is_held(runs):
     path = log(runs, *LINES)
     os.utime(path, (time.time() - 5, time.time() - 5))
-    with run_lock(runs / RUN, give_up):
+    with run_lock(RunFolder.of(runs, RUN).path, give_up):
         found = status(runs)
     assert found[1:6] == ("running", 2, 4, "0.2", 900)
     assert 13 < found.left_s <= 15  # two epochs of ten seconds, five of which have passed
@@ -90,7 +90,7 @@ def test_a_run_trains_while_its_lock_is_held(runs):
 def test_a_run_that_waits_for_another_process_says_for_whom(runs):
     line = "Waiting for another process that still trains it (process 7 on node)"
     log(runs, line)
-    with run_lock(runs / RUN, give_up):
+    with run_lock(RunFolder.of(runs, RUN).path, give_up):
         found = status(runs)
     assert found.state == "running"
     assert found.note.startswith(line)
@@ -105,9 +105,9 @@ def test_a_finished_run_with_other_epochs_than_its_settings_waits(runs):
 
 def test_nothing_is_cut_off_for_another_program(runs):
     """A table is as wide as its longest name, whatever the terminal."""
-    command = [sys.executable, "-m", "globals_heads", "status", "--runs", str(runs)]
-    long = runs / ("a_long_name_of_a_variant" * 4) / RUN
-    shutil.copytree(runs / RUN, long)
+    command = [sys.executable, "-m", "globals_heads", "status", "--results", str(runs)]
+    long = RunFolder.of(runs, "a_long_name_of_a_variant" * 4 + f"/{RUN}").path
+    shutil.copytree(RunFolder.of(runs, RUN).path, long)
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"^{'a_long_name_of_a_variant' * 4}/{RUN} +waiting +0/4", found, re.M)
 
@@ -115,10 +115,10 @@ def test_nothing_is_cut_off_for_another_program(runs):
 def test_the_live_view_begins_with_what_matters(runs):
     """A small terminal cuts off its end."""
     finish(runs)
-    failed = runs / "vq/beta_10/seed_1"
-    shutil.copytree(runs / RUN, failed)
+    failed = runs / "runs/vq/beta_10/seed_1"
+    shutil.copytree(RunFolder.of(runs, RUN).path, failed)
     RunFolder(failed).model.unlink()
-    path = runs.parent / "logs/train/vq/beta_10/seed_1.log"
+    path = runs / "logs/train/runs/vq/beta_10/seed_1.log"
     path.parent.mkdir(parents=True)
     path.write_text("Error: out of luck\n")
     console = Console(width=200, record=True, file=io.StringIO())
@@ -131,15 +131,15 @@ def test_the_live_view_begins_with_what_matters(runs):
 
 def test_a_first_epoch_has_no_time_left_to_tell(runs):
     log(runs)
-    with run_lock(runs / RUN, give_up):
+    with run_lock(RunFolder.of(runs, RUN).path, give_up):
         assert status(runs)[1:7] == ("running", 0, 4, "", None, None)
 
 
 def test_asking_does_not_keep_a_training_from_its_lock(runs):
-    with run_lock(runs / RUN, give_up):
-        assert is_locked(runs / RUN)
-    assert not is_locked(runs / RUN)
-    with run_lock(runs / RUN, give_up):
+    with run_lock(RunFolder.of(runs, RUN).path, give_up):
+        assert is_locked(RunFolder.of(runs, RUN).path)
+    assert not is_locked(RunFolder.of(runs, RUN).path)
+    with run_lock(RunFolder.of(runs, RUN).path, give_up):
         pass
 
 
@@ -174,7 +174,7 @@ def test_a_run_that_ended_early_says_why(runs, last, state, note):
 
 def test_a_failed_evaluation_says_why(runs):
     finish(runs)
-    RunFolder(runs / RUN).metrics("test").unlink()
+    RunFolder.of(runs, RUN).metrics("test").unlink()
     log(runs, *LINES)
     assert status(runs).state == "waiting"
     path = log(runs, "Error: no such data.", step="evaluate")
@@ -184,7 +184,7 @@ def test_a_failed_evaluation_says_why(runs):
 
 def test_runs_come_in_the_order_of_the_grid(runs):
     for name in ("none/beta_1", "none/beta_0.5", "linear/beta_0", "wide/none/beta_0"):
-        folder = RunFolder(runs / name / "seed_0")
+        folder = RunFolder.of(runs, f"{name}/seed_0")
         folder.path.mkdir(parents=True)
         folder.settings.write_text("epochs: 4\n")
     names = ["none/beta_0.5", "none/beta_1", "linear/beta_0", "vq/beta_10", "wide/none/beta_0"]
@@ -203,11 +203,11 @@ def test_the_table_names_every_run_and_counts_states(runs):
 
 
 def test_the_command(runs):
-    result = CliRunner().invoke(app, ["status", "--runs", str(runs)])
+    result = CliRunner().invoke(app, ["status", "--results", str(runs)])
     assert result.exit_code == 0
     assert "1 runs: 1 waiting" in result.output
 
 
 def test_a_folder_without_runs_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"holds no run; start with .*--runs"):
+    with pytest.raises(UserError, match=r"holds no run; start with .*--results"):
         read_status(tmp_path)

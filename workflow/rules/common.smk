@@ -14,7 +14,7 @@ try:
     from globals_heads import manifest, provenance
     from globals_heads.facts import RunFolder
     from globals_heads.errors import UserError
-    from globals_heads.settings import DISCRETE, Settings, format_beta
+    from globals_heads.settings import DISCRETE, Settings, run_path
     from globals_heads.validation import validated
 except ModuleNotFoundError as error:
     sys.exit(
@@ -115,21 +115,16 @@ def shard_events(wildcards):
 
 def run_settings(wildcards):
     """Return the text of a run's cfg.yaml."""
-    key = next(key for key in STUDY.runs if key.name == run_name(wildcards))
+    path = f"{wildcards.grid}/{wildcards.latent_space}/beta_{wildcards.globals_beta}/seed_{wildcards.seed}"
+    key = next(key for key in STUDY.runs if run_path(key.name) == path)
     return yaml.safe_dump(STUDY.run_settings(key).model_dump(), sort_keys=False)
-
-
-def run_name(wildcards):
-    """Return the run's folder below results/runs."""
-    cell = f"{wildcards.latent_space}/beta_{wildcards.globals_beta}"
-    return f"{wildcards.variant}{cell}/seed_{wildcards.seed}"
 
 
 def run_files(pattern=None, runs=None):
     """Return one kind of file of runs, by default of all that are compared, or every kind."""
     runs = RUNS if runs is None else runs
     patterns = [pattern] if pattern else RUN_FILES
-    return [f"results/runs/{key.name}/{name}" for key in runs for name in patterns]
+    return [f"results/{run_path(key.name)}/{name}" for key in runs for name in patterns]
 
 
 def finished_runs():
@@ -143,7 +138,7 @@ def finished_runs():
         key
         for key in STUDY.runs
         if manifest.is_finished(
-            RunFolder(Path("results/runs", key.name)),
+            RunFolder.of(Path("results"), key.name),
             STUDY.run_settings(key),
             made_from,
         )
@@ -223,19 +218,8 @@ def values_of(name, runs):
     return "(?:" + "|".join(re.escape(value) for value in values) + ")"
 
 
-def variant_pattern(variant):
-    """Return a regular expression for a variant's folder, where one of its own runs follows."""
-    runs = [key for key in STUDY.runs if key.variant == variant]
-    space, beta, seed = (
-        values_of(name, runs) for name in ("latent_space", "globals_beta", "seed")
-    )
-    folder = f"{variant}/" if variant else ""
-    return f"{folder}(?={space}/beta_{beta}/seed_{seed}/)"
-
-
 wildcard_constraints:
-    # The runs of the plain grid lie beside the folders of the variants, in none of their own.
-    variant="|".join(variant_pattern(name) for name in ("", *STUDY.variants)),
+    grid="|".join(["runs", *(f"runs_{name}" for name in STUDY.variants)]),
     latent_space=values_of("latent_space", STUDY.runs),
     globals_beta=values_of("globals_beta", STUDY.runs),
     seed=values_of("seed", STUDY.runs),

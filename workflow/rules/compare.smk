@@ -12,7 +12,7 @@ rule link_runs:
     params:
         grid=PLAIN_GRID,
     shell:
-        "python -m globals_heads link-runs {output} --runs results/runs --grid {params.grid:q}"
+        "python -m globals_heads link-runs {output} --results results --grid {params.grid:q}"
         " > {log} 2>&1"
 
 
@@ -41,7 +41,7 @@ rule collect:
         ],
         code=provenance.code_digest("compare.summary"),
     shell:
-        "python -m globals_heads collect {output} --runs results/runs --grid {params.grid:q}"
+        "python -m globals_heads collect {output} --results results --grid {params.grid:q}"
         " --baselines {input.baselines} {params.others} > {log} 2>&1"
 
 
@@ -66,7 +66,7 @@ rule compare:
         settings=STUDY.compare.model_dump_json(),
         code=provenance.code_digest("compare.comparison"),
     shell:
-        "python -m globals_heads compare {output} --summary {input.summary} --runs results/runs"
+        "python -m globals_heads compare {output} --summary {input.summary} --results results"
         " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -93,5 +93,5 @@ rule judge:
         settings=STUDY.compare.model_dump_json(),
         code=provenance.code_digest("compare.verdict"),
     shell:
-        "python -m globals_heads judge {output.md} --summary {input.summary} --runs results/runs"
+        "python -m globals_heads judge {output.md} --summary {input.summary} --results results"
         " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"

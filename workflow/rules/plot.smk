@@ -3,25 +3,25 @@
 
 rule plot_run:
     input:
-        cfg="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
-        train="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
-        val="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
+        cfg="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
+        train="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
+        val="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
     output:
-        "results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.csv",
+        "results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.csv",
         svg=report(
-            "results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.svg",
+            "results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.svg",
             caption="../report/run.rst",
             category="Runs",
             labels={
                 "latent_space": "{latent_space}",
                 "globals_beta": "{globals_beta}",
                 "seed": "{seed}",
-                "variant": "{variant}",
+                "grid": "{grid}",
             },
         ),
-        png="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.png",
+        png="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/figures/curves.png",
     log:
-        "results/logs/plot_run/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+        "results/logs/plot_run/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:
         "../../envs/compare.yaml"
     params:
@@ -118,7 +118,7 @@ rule plot_learning_curves:
         code=provenance.code_digest("plot.epochs"),
     shell:
         "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
-        " --runs results/runs --grid {params.grid:q} --settings {params.settings:q}"
+        " --results results --grid {params.grid:q} --settings {params.settings:q}"
         " > {log} 2>&1"
 
 
@@ -186,7 +186,7 @@ rule plot_met:
         code=provenance.code_digest("plot.physics"),
     shell:
         "python -m globals_heads plot-met {output.svg} --summary {input.summary}"
-        " --runs results/runs --baselines {input.baselines} --grid {params.grid:q}"
+        " --results results --baselines {input.baselines} --grid {params.grid:q}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -216,7 +216,7 @@ rule plot_latent_dim:
         code=provenance.code_digest("plot.variants"),
     shell:
         "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
-        " --runs results/runs --linear-fit {input.linear_fit} --grid {params.grid:q}"
+        " --results results --linear-fit {input.linear_fit} --grid {params.grid:q}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 

@@ -3,9 +3,9 @@
 
 rule configure:
     output:
-        "results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
+        "results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
     log:
-        "results/logs/configure/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+        "results/logs/configure/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     # Before all else, so that `make status` knows every run that waits.
     priority: 1
     localrule: True
@@ -19,19 +19,19 @@ rule configure:
 
 rule train:
     input:
-        cfg="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
+        cfg="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/cfg.yaml",
         data=PACKED,
     output:
-        model="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
-        train="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
-        val="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
-        manifest="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/manifest_train.json",
-        log="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
+        model="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
+        train="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_train.csv",
+        val="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_val.csv",
+        manifest="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/manifest_train.json",
+        log="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/run.log",
     log:
         # The same file as run.log: Snakemake deletes the outputs of a failed job, but not its log.
-        "results/logs/train/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+        "results/logs/train/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     benchmark:
-        "results/benchmarks/train/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
+        "results/benchmarks/train/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
     conda:
         "../../envs/learn.yaml"
     resources:
@@ -49,14 +49,14 @@ rule train:
 
 rule evaluate:
     input:
-        model="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
+        model="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/model.pt",
         data=PACKED,
     output:
-        facts="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
-        errors="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/events_test.npz",
-        manifest="results/runs/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}/facts/manifest_evaluate.json",
+        facts="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/metrics_test.csv",
+        errors="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/events_test.npz",
+        manifest="results/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}/facts/manifest_evaluate.json",
     log:
-        "results/logs/evaluate/{variant}{latent_space}/beta_{globals_beta}/seed_{seed}.log",
+        "results/logs/evaluate/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:
         "../../envs/learn.yaml"
     params:

@@ -32,20 +32,20 @@ METRICS = (
 
 
 def compare(
-    summary: Path, runs: Path, linear_fit: Path, output: Path, settings: CompareSettings
+    summary: Path, results: Path, linear_fit: Path, output: Path, settings: CompareSettings
 ) -> None:
     """Write results/comparison.csv.
 
     Parameters
     ----------
-    summary, runs, linear_fit
+    summary, results, linear_fit
         See `read_results`.
     output
         The CSV file to make.
     settings
         The reference cell.
     """
-    evidence, reference = read_results(summary, runs, linear_fit), settings.reference
+    evidence, reference = read_results(summary, results, linear_fit), settings.reference
     plain = Cell(reference.latent_space, format_beta(reference.globals_beta))
     if plain not in evidence.statuses:
         print(

@@ -145,15 +145,15 @@ class EventErrors(NamedTuple):
     digest: str
 
 
-def read_results(summary: Path, runs: Path, linear_fit: Path) -> Results:
+def read_results(summary: Path, results: Path, linear_fit: Path) -> Results:
     """Return what all runs measured.
 
     Parameters
     ----------
     summary
         results/summary.csv.
-    runs
-        The folder of all runs.
+    results
+        The folder of the study's results.
     linear_fit
         The data set's events_test.npz: errors of the one-parameter fit and the training mean.
 
@@ -170,11 +170,11 @@ def read_results(summary: Path, runs: Path, linear_fit: Path) -> Results:
     is_readable = estimate(np.array([gain.mean()]), mean_influence(gain)).event_interval().low > 0
     finished = table.loc[table["status"] == "ok", "run"]
     trained = table.loc[table["status"] != "missing", "run"]
-    settings = {run: RunFolder(runs / run).read_settings() for run in trained}
+    settings = {run: RunFolder.of(results, run).read_settings() for run in trained}
     errors: dict[str, EventErrors] = {}
     num_tokens = None
     for run in finished:
-        path = RunFolder(runs / run).events("test")
+        path = RunFolder.of(results, run).events("test")
         arrays = _read_arrays(path, ["sse_tokens", "num_tokens", *EVENT_MEANS.values()])
         num_tokens = arrays["num_tokens"] if num_tokens is None else num_tokens
         if len(baseline) != len(num_tokens) or not np.array_equal(num_tokens, arrays["num_tokens"]):

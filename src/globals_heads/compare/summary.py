@@ -57,7 +57,7 @@ BASELINE_COLUMNS = {
 
 
 def collect(
-    grid: Grid, runs: Path, baselines: Path, output: Path, leave_out: Collection[str] = ()
+    grid: Grid, results: Path, baselines: Path, output: Path, leave_out: Collection[str] = ()
 ) -> None:
     """Write the summary of all runs of `grid`.
 
@@ -65,8 +65,8 @@ def collect(
     ----------
     grid
         The axes of the study, with its variants.
-    runs
-        The folder of all runs.
+    results
+        The folder of the study's results.
     baselines
         Facts of the data set.
     output
@@ -74,17 +74,19 @@ def collect(
     leave_out
         Runs that count as missing, since they are of other settings or data.
     """
-    write_text(output, "\n".join(summary_lines(grid, runs, baselines, leave_out)) + "\n")
+    write_text(output, "\n".join(summary_lines(grid, results, baselines, leave_out)) + "\n")
 
 
 def summary_lines(
-    grid: Grid, runs: Path, baselines: Path, leave_out: Collection[str] = ()
+    grid: Grid, results: Path, baselines: Path, leave_out: Collection[str] = ()
 ) -> list[str]:
     """Return the lines of the summary; parameters as in `collect`."""
     reference = read_metrics(baselines)
     rows = [
         {"number": number}
-        | summarise(key, RunFolder(runs / key.name), reference, counts=key.name not in leave_out)
+        | summarise(
+            key, RunFolder.of(results, key.name), reference, counts=key.name not in leave_out
+        )
         for number, key in enumerate(grid.runs)
     ]
     table = pd.DataFrame(rows)
@@ -234,7 +236,7 @@ def read_grid_rows(path: Path, grid: Grid) -> pd.DataFrame:
     return table
 
 
-def read_runs(grid: Grid, table: pd.DataFrame, runs: Path, split: str) -> pd.DataFrame:
+def read_runs(grid: Grid, table: pd.DataFrame, results: Path, split: str) -> pd.DataFrame:
     """Return the facts of all runs of `grid` that the summary `table` does not call missing.
 
     Without any, the table has no rows and the columns that figures look at.
@@ -244,6 +246,6 @@ def read_runs(grid: Grid, table: pd.DataFrame, runs: Path, split: str) -> pd.Dat
     if not keys:
         return pd.DataFrame(columns=[*grid.runs[0].columns, *columns])
     return pd.concat(
-        [read_facts(RunFolder(runs / key.name).metrics(split), key, columns) for key in keys],
+        [read_facts(RunFolder.of(results, key.name).metrics(split), key, columns) for key in keys],
         ignore_index=True,
     )

@@ -66,20 +66,20 @@ class Verdict(NamedTuple):
 
 
 def write_verdict(
-    summary: Path, runs: Path, linear_fit: Path, output: Path, settings: CompareSettings
+    summary: Path, results: Path, linear_fit: Path, output: Path, settings: CompareSettings
 ) -> None:
     """Write the verdict: an .md, an .rst without the long table of numbers, and all as .json.
 
     Parameters
     ----------
-    summary, runs, linear_fit
+    summary, results, linear_fit
         See `read_results`.
     output
         The Markdown file to make; the others are beside it.
     settings
         The margins.
     """
-    evidence = read_results(summary, runs, linear_fit)
+    evidence = read_results(summary, results, linear_fit)
     verdict = judge_evidence(evidence, settings)
     content = json.dumps(_as_json(verdict, settings), indent=2, ensure_ascii=False)
     write_text(output.with_suffix(".json"), content + "\n")

@@ -39,13 +39,13 @@ def verify(study: Settings, results: Path) -> dict[str, list[str]]:
         raise UserError(
             f"{summary} cannot be read ({error}); make it with `snakemake --profile local`."
         ) from error
-    expected_header, *expected = summary_lines(study.grid, results / "runs", data / "baselines.csv")
+    expected_header, *expected = summary_lines(study.grid, results, data / "baselines.csv")
     packed = data / "packed.h5"
     packed_digest = file_digest(packed) if packed.is_file() else "none"
     found: dict[str, list[str]] = {}
     for key, line in zip(study.runs, expected, strict=True):
         problems = [] if line in rows else ["its row in the summary is not what its facts say"]
-        folder = RunFolder(results / "runs" / key.name)
+        folder = RunFolder.of(results, key.name)
         if not folder.is_finished:
             problems.append("it is not finished")
         else:

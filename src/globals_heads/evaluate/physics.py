@@ -140,8 +140,8 @@ def met_metrics(group: str, predicted: Array, true: Array, scale_gev: float) -> 
     Parameters
     ----------
     group
-        Who predicts: head (trained), probe (ridge on the frozen pooled latents), reco_objects (linear
-        fit on the reconstructed objects) or a baseline.
+        Who predicts: head (trained), probe (ridge on the frozen pooled latents), reco_objects
+        (linear fit on the reconstructed objects) or a baseline.
     predicted, true
         MET components in GeV, shape (N, 2).
     scale_gev

@@ -21,7 +21,7 @@ SPLITS = {"train": ":", "val": "-"}
 
 
 def plot_learning_curves(
-    grid: Grid, summary: Path, runs: Path, output: Path, settings: PlotSettings
+    grid: Grid, summary: Path, results: Path, output: Path, settings: PlotSettings
 ) -> None:
     """Draw train and validation curves of all cells, one line per seed.
 
@@ -33,8 +33,8 @@ def plot_learning_curves(
         The axes.
     summary
         results/summary.csv, for the status of each run.
-    runs
-        The folder of all runs.
+    results
+        The folder of the study's results.
     output
         The .svg to make.
     settings
@@ -52,7 +52,7 @@ def plot_learning_curves(
         squeeze=False,
     )
     panels, strips = axes[::2], axes[1::2]
-    facts = {split: read_runs(grid, table, runs, split) for split in SPLITS}
+    facts = {split: read_runs(grid, table, results, split) for split in SPLITS}
     for key in grid.runs:
         place = rows.index(key.globals_beta), columns.index(key.latent_space)
         for split, line in SPLITS.items():
@@ -140,7 +140,7 @@ def epoch_axis(axes: Axes) -> None:
 
 
 def plot_codebook(
-    grid: Grid, summary: Path, runs: Path, output: Path, settings: PlotSettings
+    grid: Grid, summary: Path, results: Path, output: Path, settings: PlotSettings
 ) -> None:
     """Draw perplexity and active codes over the epochs, for each latent space with a codebook.
 
@@ -159,7 +159,7 @@ def plot_codebook(
         sharey="row",
         squeeze=False,
     )
-    val = read_runs(part, table, runs, "val")
+    val = read_runs(part, table, results, "val")
     sizes = {}
     for key in part.runs:
         panel = panels[spaces.index(key.latent_space), betas.index(key.globals_beta)]
@@ -169,7 +169,7 @@ def plot_codebook(
         color, dot = COLORS[key.latent_space], "." if len(own) == 1 else ""
         panel.plot(own["epoch"], own["active_codes"], ":" + dot, color="black", lw=1.1)
         panel.plot(own["epoch"], own["perplexity"], "-" + dot, color=color, lw=1.1)
-        sizes[key.name] = num_codes(RunFolder(runs / key.name).read_settings())
+        sizes[key.name] = num_codes(RunFolder.of(results, key.name).read_settings())
         panel.axhline(sizes[key.name], color="grey", linestyle="--", linewidth=1)
     for (row, column), panel in np.ndenumerate(panels):
         cell = (table["latent_space"] == spaces[row]) & (

@@ -115,7 +115,7 @@ def plot_chain(
 
 
 def plot_met(
-    grid: Grid, summary: Path, runs: Path, baselines: Path, output: Path, settings: PlotSettings
+    grid: Grid, summary: Path, results: Path, baselines: Path, output: Path, settings: PlotSettings
 ) -> None:
     """Draw response and resolutions of the ridge probe in bins of the true MET, and its angle.
 
@@ -125,8 +125,8 @@ def plot_met(
         The axes.
     summary
         results/summary.csv, for the status of each run.
-    runs
-        The folder of all runs.
+    results
+        The folder of the study's results.
     baselines
         Facts of the data set.
     output
@@ -135,7 +135,7 @@ def plot_met(
         How it looks.
     """
     table = read_grid_rows(summary, grid)
-    facts = read_runs(grid, table, runs, "test")
+    facts = read_runs(grid, table, results, "test")
     probe = facts[facts["group"].str.startswith("probe")]
     cells = seed_means(probe[probe["metric"].isin([*BINNED, DPHI])])
     known = read_facts(baselines)
@@ -209,7 +209,7 @@ def seed_means(facts: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_residuals(
-    grid: Grid, summary: Path, runs: Path, output: Path, settings: PlotSettings
+    grid: Grid, summary: Path, results: Path, output: Path, settings: PlotSettings
 ) -> None:
     """Draw sigma68 of the objects' residuals per cell, above for all objects, below by their type.
 
@@ -219,15 +219,15 @@ def plot_residuals(
         The axes.
     summary
         results/summary.csv, for the status of each run.
-    runs
-        The folder of all runs.
+    results
+        The folder of the study's results.
     output
         The .svg to make.
     settings
         How it looks.
     """
     table = read_grid_rows(summary, grid)
-    facts = read_runs(grid, table, runs, "test")
+    facts = read_runs(grid, table, results, "test")
     facts = facts[facts["metric"] == "token_sigma68"]
     cells = seed_means(facts[facts["group"].str.startswith(tuple(RESIDUALS))])
     types = [g.partition(":")[2] for g in facts["group"].unique() if g.startswith("eta:")]

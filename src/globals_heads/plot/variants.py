@@ -39,7 +39,7 @@ LABELS = {
 
 
 def plot_latent_dim(
-    grid: Grid, summary: Path, runs: Path, linear_fit: Path, output: Path, settings: PlotSettings
+    grid: Grid, summary: Path, results: Path, linear_fit: Path, output: Path, settings: PlotSettings
 ) -> None:
     """Draw T and G against latent_dim, one line per cell, for variants that change it alone.
 
@@ -47,14 +47,14 @@ def plot_latent_dim(
     ----------
     grid
         The axes, with the variants.
-    summary, runs, linear_fit
+    summary, results, linear_fit
         See `read_results`.
     output
         The .svg to make.
     settings
         How it looks.
     """
-    evidence = read_results(summary, runs, linear_fit)
+    evidence = read_results(summary, results, linear_fit)
     names = ["", *(name for name, variant in grid.variants.items() if variant.only_latent_dim)]
     plain = {cell._replace(variant="") for cell in evidence.statuses if cell.variant in names[1:]}
     cells = [
@@ -89,14 +89,14 @@ def plot_latent_dim(
 
 
 def plot_variants(
-    grid: Grid, summary: Path, runs: Path, linear_fit: Path, output: Path, settings: PlotSettings
+    grid: Grid, summary: Path, results: Path, linear_fit: Path, output: Path, settings: PlotSettings
 ) -> None:
     """Draw T, G and the price of the largest globals_beta, of the plain grid and its variants.
 
     Parameters are those of `plot_latent_dim`. The price is ln T at the largest globals_beta minus
     ln T at the smallest, paired by seed and test event.
     """
-    evidence = read_results(summary, runs, linear_fit)
+    evidence = read_results(summary, results, linear_fit)
     spaces = list(dict.fromkeys(c.latent_space for c in evidence.statuses if c.variant))
     cells = [cell for cell in evidence.statuses if cell.latent_space in spaces]
     numbers = pd.DataFrame(row for metric in LABELS for row in rows_of(evidence, metric, cells))

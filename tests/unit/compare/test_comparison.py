@@ -18,12 +18,12 @@ NONE, LINEAR, REFERENCE = Cell("none", "0"), Cell("linear", "0"), Cell("linear",
 
 
 def read(folder):
-    return read_results(folder / "summary.csv", folder / "runs", folder / "events_test.npz")
+    return read_results(folder / "summary.csv", folder, folder / "events_test.npz")
 
 
 def compared(folder, name="comparison.csv", settings=None):
     output = folder / name
-    paths = folder / "summary.csv", folder / "runs", folder / "events_test.npz"
+    paths = folder / "summary.csv", folder, folder / "events_test.npz"
     compare(*paths, output, settings or CompareSettings())
     return pd.read_csv(output, dtype={"globals_beta": str}, keep_default_na=False, na_values=[""])
 
@@ -60,7 +60,7 @@ def test_event_errors_enter_the_intervals(tmp_path):
     """L differs between seeds by 0, 0.01 and 0.02, the rest of its interval is the test split's."""
     plant_study(tmp_path)
     row = row_of(compared(tmp_path), "reco_objects_rec_globals", NONE)
-    paths = [RunFolder(tmp_path / "runs" / key_of(NONE, s).name).events("test") for s in range(3)]
+    paths = [RunFolder.of(tmp_path, key_of(NONE, s).name).events("test") for s in range(3)]
     errors = np.mean([np.load(path)["reco_objects_error"] for path in paths], axis=0)
     se = math.hypot(0.01 / math.sqrt(3), np.std(errors, ddof=1) / math.sqrt(len(errors)))
     assert row["high"] - row["mean"] == pytest.approx(4.302653 * se, rel=1e-6)
@@ -199,7 +199,7 @@ def test_contrasts_are_paired_by_seed():
 )
 def test_damaged_event_errors_are_refused(tmp_path, name, content, message):
     plant_study(tmp_path)
-    path = RunFolder(tmp_path / "runs" / key_of(LINEAR).name).events("test")
+    path = RunFolder.of(tmp_path, key_of(LINEAR).name).events("test")
     arrays = dict(np.load(path))
     if content is None:
         del arrays[name]

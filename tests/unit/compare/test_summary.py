@@ -17,12 +17,12 @@ GRID = Grid(latent_space=["none", "vq"], globals_beta=[0, 0.5], seeds=2)
 def runs(tmp_path):
     """Facts of a whole grid and its baselines."""
     plant_grid(tmp_path, GRID)
-    return tmp_path / "runs"
+    return tmp_path
 
 
 def summarised(runs):
-    output = runs.parent / "summary.csv"
-    collect(GRID, runs, runs.parent / "baselines.csv", output)
+    output = runs / "summary.csv"
+    collect(GRID, runs, runs / "baselines.csv", output)
     return read_summary(output)
 
 
@@ -46,9 +46,9 @@ def test_timings_are_the_last_columns(runs):
 
 def test_the_same_facts_give_the_same_bytes(runs):
     summarised(runs)
-    before = (runs.parent / "summary.csv").read_bytes()
+    before = (runs / "summary.csv").read_bytes()
     summarised(runs)
-    assert (runs.parent / "summary.csv").read_bytes() == before
+    assert (runs / "summary.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -63,14 +63,14 @@ def test_a_diverged_run_is_shown_and_has_no_numbers(runs, loss):
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_a_missing_run_is_shown(runs, split):
-    RunFolder(runs / GRID.runs[3].name).metrics(split).unlink()
+    RunFolder.of(runs, GRID.runs[3].name).metrics(split).unlink()
     table = summarised(runs)
     assert table["status"].tolist() == ["ok"] * 3 + ["missing"] + ["ok"] * 4
     assert math.isnan(table["rec_tokens"][3])
 
 
 def test_facts_of_another_run_are_refused(runs):
-    first, second = (RunFolder(runs / key.name).metrics("val") for key in GRID.runs[:2])
+    first, second = (RunFolder.of(runs, key.name).metrics("val") for key in GRID.runs[:2])
     first.write_bytes(second.read_bytes())
     with pytest.raises(UserError, match="holds facts of vq/beta_0/seed_0, but only none/beta_0"):
         summarised(runs)
@@ -78,6 +78,6 @@ def test_facts_of_another_run_are_refused(runs):
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2,3\n", "run\nx\n"])
 def test_damaged_facts_are_refused(runs, content):
-    RunFolder(runs / GRID.runs[0].name).metrics("val").write_text(content)
+    RunFolder.of(runs, GRID.runs[0].name).metrics("val").write_text(content)
     with pytest.raises(UserError, match=r"metrics_val\.csv"):
         summarised(runs)

@@ -510,7 +510,7 @@ def test_effects_as_large_as_measured_are_seen_with_three_seeds(number, row):
 
 def written(folder):
     output = folder / "verdict.md"
-    paths = folder / "summary.csv", folder / "runs", folder / "events_test.npz"
+    paths = folder / "summary.csv", folder, folder / "events_test.npz"
     write_verdict(*paths, output, SETTINGS)
     return output.read_text(), json.loads(output.with_suffix(".json").read_text())
 
@@ -766,7 +766,7 @@ def test_without_a_readable_met_there_is_no_skill(tmp_path, off_by):
 
 def test_checks_see_what_is_wrong(tmp_path):
     rows = plant_study(tmp_path)
-    runs = [RunFolder(tmp_path / "runs" / key_of(cell).name) for cell in CELLS]
+    runs = [RunFolder.of(tmp_path, key_of(cell).name) for cell in CELLS]
     runs[1].settings.write_text(runs[4].settings.read_text())  # linear at 0 was trained with 1
     runs[2].events("test").write_bytes(runs[5].events("test").read_bytes())  # vq at 0 and 1
     rows[0]["best_epoch"] = 20
@@ -787,7 +787,7 @@ def test_checks_see_what_is_wrong(tmp_path):
 def test_runs_of_two_kinds_of_settings_are_told_apart(tmp_path):
     rows = plant_study(tmp_path)
     rows[0]["epochs"] = 40  # trained before its cfg.yaml was changed
-    cfg = RunFolder(tmp_path / "runs" / rows[1]["run"]).settings
+    cfg = RunFolder.of(tmp_path, rows[1]["run"]).settings
     values = yaml.safe_load(cfg.read_text())
     values["model"]["latent_dim"] = 16
     cfg.write_text(yaml.safe_dump(values))
@@ -803,7 +803,7 @@ def test_the_steps_make_their_files(tmp_path, step, name):
     plant_study(tmp_path)
     options = {
         "--summary": tmp_path / "summary.csv",
-        "--runs": tmp_path / "runs",
+        "--results": tmp_path,
         "--linear-fit": tmp_path / "events_test.npz",
         "--settings": SETTINGS.model_dump_json(),
     }

@@ -50,11 +50,11 @@ def study(planted, tmp_path):
 
 
 def diverge(study, key):
-    plant_run(study / "runs", Settings(**WITH_VARIANTS.model_dump()), key, losses=(3.0, math.inf))
+    plant_run(study, Settings(**WITH_VARIANTS.model_dump()), key, losses=(3.0, math.inf))
 
 
 def lose(study, key):
-    shutil.rmtree(study / "runs" / key.name)
+    shutil.rmtree(RunFolder.of(study, key.name).path)
 
 
 def figures_of(grid):
@@ -75,16 +75,14 @@ def figures_of(grid):
         ("codebook", plot_codebook),
         ("residuals", plot_residuals),
     ):
-        found[name] = lambda at, to, plot=plot: plot(
-            plain, at / "summary.csv", at / "runs", to, SMALL
-        )
+        found[name] = lambda at, to, plot=plot: plot(plain, at / "summary.csv", at, to, SMALL)
     found["met"] = lambda at, to: plot_met(
-        plain, at / "summary.csv", at / "runs", at / "baselines.csv", to, SMALL
+        plain, at / "summary.csv", at, at / "baselines.csv", to, SMALL
     )
     if grid.variants:
         for name, plot in (("latent_dim", plot_latent_dim), ("variants", plot_variants)):
             found[name] = lambda at, to, plot=plot: plot(
-                grid, at / "summary.csv", at / "runs", at / "events_test.npz", to, SMALL
+                grid, at / "summary.csv", at, at / "events_test.npz", to, SMALL
             )
     return found
 
@@ -219,7 +217,7 @@ def test_latent_dim_has_the_plain_grid_and_what_changes_nothing_else(study):
 def test_curves_of_one_run(planted, tmp_path):
     for number, key in enumerate(GRID.runs[:2]):
         output = tmp_path / f"{number}.svg"
-        plot_run(RunFolder(planted / "runs" / key.name), key, output, SMALL)
+        plot_run(RunFolder.of(planted, key.name), key, output, SMALL)
         words = output.read_text(encoding="utf-8")
         assert key.name in words
         assert ("perplexity" in words) == (key.latent_space == "vq")

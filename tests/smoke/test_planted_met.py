@@ -12,10 +12,10 @@ from random_events import OBJECT_TYPES
 from typer.testing import CliRunner
 
 from globals_heads.cli import app
-from globals_heads.compare.summary import read_summary
 from globals_heads.data.token_file import NUM_SLOTS, Events, write_token_file
 from globals_heads.facts import RunFolder
 from globals_heads.settings import Settings
+from globals_heads.tables import read_summary
 
 MET_RMS_GEV = 60.0  # per component
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from globals_heads.compare.results import Cell, Results, read_results
 from globals_heads.compare.statistics import Estimate, holm
-from globals_heads.compare.summary import read_facts
 from globals_heads.files import write_text
 from globals_heads.settings import CompareSettings, format_beta
+from globals_heads.tables import read_facts
 
 # Those that the summary lacks are left out; timings are, too, so that reruns give the same bytes.
 METRICS = (

@@ -22,10 +22,10 @@ from globals_heads.compare.statistics import (
     ratio_influence,
     skill_influence,
 )
-from globals_heads.compare.summary import read_summary
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
 from globals_heads.settings import RunSettings
+from globals_heads.tables import read_summary
 
 # Metric: its error per event in events_test.npz, whose mean over events is the metric.
 EVENT_MEANS = {

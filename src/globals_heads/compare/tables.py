@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from globals_heads.compare.summary import read_facts
 from globals_heads.files import write_text
+from globals_heads.tables import read_facts
 
 PAGE = """\
 <!DOCTYPE html>

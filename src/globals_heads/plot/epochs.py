@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from globals_heads.compare.results import num_codes
-from globals_heads.compare.summary import read_epochs, read_grid_rows, read_runs
 from globals_heads.facts import RunFolder
 from globals_heads.plot.style import COLORS, LOST_COLOR, hatch, legend, log_ticks, save, wrapped
 from globals_heads.settings import DISCRETE, Grid, PlotSettings, RunKey, format_beta
+from globals_heads.tables import read_epochs, read_grid_rows, read_runs
 
 GLOBALS_COLOR = "#555555"
 SPLITS = {"train": ":", "val": "-"}

@@ -12,7 +12,6 @@ from matplotlib.colors import LogNorm, Normalize
 
 from globals_heads.arrays import Array
 from globals_heads.compare.comparison import read_cells
-from globals_heads.compare.summary import read_grid_rows
 from globals_heads.errors import UserError
 from globals_heads.plot.style import (
     BAR,
@@ -29,6 +28,7 @@ from globals_heads.plot.style import (
     save,
 )
 from globals_heads.settings import Grid, PlotSettings, format_beta
+from globals_heads.tables import read_grid_rows
 
 # Column of the summary: title and whether colours compare whole maps or only cells of one row.
 HEATMAPS = {

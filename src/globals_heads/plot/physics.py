@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 
 from globals_heads.compare.comparison import read_cells
 from globals_heads.compare.statistics import estimate
-from globals_heads.compare.summary import read_facts, read_grid_rows, read_runs
 from globals_heads.plot.style import (
     BASELINES,
     COLORS,
@@ -29,6 +28,7 @@ from globals_heads.plot.style import (
     weight_handles,
 )
 from globals_heads.settings import Grid, LatentSpace, PlotSettings, format_beta
+from globals_heads.tables import read_facts, read_grid_rows, read_runs
 
 # Of the chain: column of the globals error, what it is called, and the column in GeV.
 SOURCES = {

@@ -5,10 +5,11 @@ import math
 import pytest
 from planted_facts import plant_grid, plant_run
 
-from globals_heads.compare.summary import collect, read_summary
+from globals_heads.compare.summary import collect
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
 from globals_heads.settings import Grid, Settings
+from globals_heads.tables import read_summary
 
 GRID = Grid(latent_space=["none", "vq"], globals_beta=[0, 0.5], seeds=2)
 

@@ -39,7 +39,7 @@ rule collect:
         others=[
             f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
         ],
-        code=provenance.code_digest("compare.summary"),
+        code=provenance.code_digest("collect"),
     shell:
         "python -m globals_heads collect {output} --results results --grid {params.grid:q}"
         " --baselines {input.baselines} {params.others} > {log} 2>&1"
@@ -64,7 +64,7 @@ rule compare:
         "../../envs/environment.yaml"
     params:
         settings=STUDY.compare.model_dump_json(),
-        code=provenance.code_digest("compare.comparison"),
+        code=provenance.code_digest("compare"),
     shell:
         "python -m globals_heads compare {output} --summary {input.summary} --results results"
         " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"
@@ -91,7 +91,7 @@ rule judge:
         "../../envs/environment.yaml"
     params:
         settings=STUDY.compare.model_dump_json(),
-        code=provenance.code_digest("compare.verdict"),
+        code=provenance.code_digest("compare"),
     shell:
         "python -m globals_heads judge {output.md} --summary {input.summary} --results results"
         " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"

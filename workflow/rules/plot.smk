@@ -27,7 +27,7 @@ rule plot_run:
     params:
         run=subpath(input.cfg, parent=True),
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.epochs"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads plot-run {params.run} --settings {params.settings:q} > {log} 2>&1"
 
@@ -53,7 +53,7 @@ rule plot_heatmap:
         figure="plot-heatmap --metric {metric}",
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.grid"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
         " --comparison {input.comparison} --grid {params.grid:q} --settings {params.settings:q}"
@@ -90,7 +90,7 @@ use rule plot_heatmap as plot_chain with:
         "results/logs/plot_chain.log",
     params:
         figure="plot-chain",
-        code=provenance.code_digest("plot.physics"),
+        code=provenance.code_digest("plot"),
 
 
 rule plot_learning_curves:
@@ -115,7 +115,7 @@ rule plot_learning_curves:
         figure="plot-learning-curves",
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.epochs"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
         " --results results --grid {params.grid:q} --settings {params.settings:q}"
@@ -159,7 +159,7 @@ use rule plot_learning_curves as plot_residuals with:
         "results/logs/plot_residuals.log",
     params:
         figure="plot-residuals",
-        code=provenance.code_digest("plot.physics"),
+        code=provenance.code_digest("plot"),
 
 
 rule plot_met:
@@ -183,7 +183,7 @@ rule plot_met:
     params:
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.physics"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads plot-met {output.svg} --summary {input.summary}"
         " --results results --baselines {input.baselines} --grid {params.grid:q}"
@@ -213,7 +213,7 @@ rule plot_latent_dim:
         figure="plot-latent-dim",
         grid=GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.variants"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
         " --results results --linear-fit {input.linear_fit} --grid {params.grid:q}"

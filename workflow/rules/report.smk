@@ -16,7 +16,7 @@ rule tabulate:
     conda:
         "../../envs/environment.yaml"
     params:
-        code=provenance.code_digest("compare.tables"),
+        code=provenance.code_digest("compare"),
     shell:
         "python -m globals_heads tabulate {output} --table {input} > {log} 2>&1"
 

@@ -1,8 +1,8 @@
-"""The door: one sub-command per step of the study; parses, calls, and nothing else.
+"""The command line: one sub-command per step of the study; it parses, calls, and nothing else.
 
     python -m globals_heads --help
 
-A step imports its own wing only, so that those without torch start at once.
+A sub-command imports its own modules only, so that steps without torch start at once.
 """
 
 import os

@@ -55,7 +55,7 @@ def load_yaml(text: str) -> Any:
     """Return what YAML or JSON says, or raise `ValueError`."""
     try:
         return yaml.safe_load(text)
-    except Exception as error:  # dates that do not exist, deep nesting: each has a type of its own
+    except Exception as error:  # impossible dates and deep nesting raise errors of other types
         raise ValueError(brief(error)) from error
 
 

@@ -19,14 +19,8 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
-
-
-# To show what is finished, runs are read and never trained.
-if STUDY.missing_runs == "train":
-
-    include: "workflow/rules/train.smk"
-
-
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/plot.smk"
 include: "workflow/rules/report.smk"

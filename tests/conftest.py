@@ -56,7 +56,7 @@ TINY = {
 
 
 class Plan(Counter[str]):
-    """The planned jobs by rule, without `all`; `runs` names the runs of each rule's jobs."""
+    """The planned jobs by rule, without `all`; `runs` has the run folders of each rule's jobs."""
 
     def __init__(self, output: str) -> None:
         table = re.search(r"^Job stats:\njob +count\n[- ]+\n(.*?)\n\n", output, re.M | re.S)
@@ -66,11 +66,11 @@ class Plan(Counter[str]):
         self.runs: defaultdict[str, set[str]] = defaultdict(set)
         for rule, job in re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)+)", output, re.M):
             if keys := re.search(
-                r"wildcards: variant=(\S*), latent_space=(\S+), globals_beta=(\S+), seed=(\S+)$",
+                r"wildcards: grid=(\S+), latent_space=(\S+), globals_beta=(\S+), seed=(\S+)$",
                 job,
                 re.M,
             ):
-                self.runs[rule].add("{}{}/beta_{}/seed_{}".format(*keys.groups()))
+                self.runs[rule].add("{}/{}/beta_{}/seed_{}".format(*keys.groups()))
 
 
 class Study:

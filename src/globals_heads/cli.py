@@ -1,8 +1,8 @@
-"""The door: one sub-command per step of the study; parses, calls, and nothing else.
+"""The command line: one sub-command per step of the study; it parses, calls, and nothing else.
 
     python -m globals_heads --help
 
-A step imports its own wing only, so that those without torch start at once.
+A sub-command imports its own modules only, so that steps without torch start at once.
 """
 
 import os
@@ -18,8 +18,7 @@ import yaml
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
 from globals_heads.files import run_lock, write_text
-from globals_heads.manifest import sources, write_manifest
-from globals_heads.provenance import file_digest
+from globals_heads.provenance import file_digest, input_digests, write_manifest
 from globals_heads.settings import (
     CompareSettings,
     Grid,
@@ -29,7 +28,6 @@ from globals_heads.settings import (
     RunSettings,
     Settings,
     SimulateSettings,
-    merged,
 )
 from globals_heads.train.signals import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, load_yaml, validated
@@ -48,7 +46,7 @@ def main() -> None:
     """Run one step.
 
     A problem that its reader can solve ends it with one sentence and code 1; a request to stop
-    that it can go on from, with `stopping.EXIT_CODE`.
+    that it can go on from, with `signals.EXIT_CODE`.
     """
     try:
         app()
@@ -195,10 +193,10 @@ def baselines(
     from globals_heads.packed import open_packed
 
     started = datetime.now(UTC)
-    made_from = sources("baselines", settings, file_digest(data))
+    inputs = input_digests("baselines", settings, file_digest(data))
     measure_baselines(open_packed(data), settings, output, errors, threads)
     outputs = (output, errors)
-    write_manifest(manifest, manifest.parent, made_from, outputs, started, threads)
+    write_manifest(manifest, manifest.parent, inputs, outputs, started, threads)
 
 
 @app.command()
@@ -224,20 +222,18 @@ def train(
 
         folder, started = RunFolder(run), datetime.now(UTC)
         settings = folder.read_settings()
-        made_from = sources("train", settings, file_digest(data))
+        inputs = input_digests("train", settings, file_digest(data))
         # Not under the lock, which the process that looks through the file would hold, too.
         packed = open_packed(data)
         with run_lock(run, lambda: stop.raise_if_asked("waiting for another process")):
             from globals_heads.train import train as training
             from globals_heads.train.checkpoint import Checkpoint, checkpoint_key
 
-            key = checkpoint_key(made_from, threads)
+            key = checkpoint_key(inputs, threads)
             checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
             training.train(settings, packed, folder, threads, checkpoint)
             outputs = (folder.model, folder.metrics("train"), folder.metrics("val"))
-            write_manifest(
-                folder.manifest("train"), folder.path, made_from, outputs, started, threads
-            )
+            write_manifest(folder.manifest("train"), folder.path, inputs, outputs, started, threads)
 
 
 @app.command()
@@ -249,10 +245,10 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
 
     folder, started = RunFolder(run), datetime.now(UTC)
     settings = folder.read_settings()
-    made_from = sources("evaluate", settings, file_digest(data))
+    inputs = input_digests("evaluate", settings, file_digest(data))
     evaluation.evaluate(open_packed(data), folder, threads, settings)
     outputs = (folder.metrics("test"), folder.events("test"))
-    write_manifest(folder.manifest("evaluate"), folder.path, made_from, outputs, started, threads)
+    write_manifest(folder.manifest("evaluate"), folder.path, inputs, outputs, started, threads)
     # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
     # finished ones have made; from their checkpoints they make it again at once.
     delete_checkpoint(folder.checkpoint)
@@ -476,48 +472,18 @@ def status(
 
 
 @app.command()
-def verify(
-    more: Annotated[
-        list[str] | None,
-        typer.Argument(help="Further overlays and KEY=VALUEs.", show_default=False),
-    ] = None,
-    configfile: Annotated[list[Path] | None, typer.Option(help="An overlay; may repeat.")] = None,
-    config: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A top-level key; may repeat.")
-    ] = None,
-    results: Annotated[Path, typer.Option(help="The folder of the results.")] = Path("results"),
-) -> None:
-    """Check that the numbers in results/summary.csv come from this config, data and code.
+def verify(results: ResultsFolder = Path("results")) -> None:
+    """Check that no finished file was changed by hand and that the summary is what the facts say.
 
-    Give the same --configfile and --config as to snakemake.
+    What no longer fits the config, the data or the code is what `snakemake -n` plans.
     """
-    from globals_heads.compare.verify import DATA
-    from globals_heads.compare.verify import verify as differences
+    from globals_heads.verify import verify as check
 
-    # As snakemake takes them: one option, several values.
-    configfile, config = configfile or [], config or []
-    for word in more or ():
-        config.append(word) if "=" in word else configfile.append(Path(word))
-    values: dict[str, Any] = {}
-    for path in (Path("config/config.yaml"), *configfile):
-        try:
-            values = merged(values, load_yaml(path.read_text(encoding="utf-8")) or {})
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} is no YAML file with settings ({error}); give one in this folder's config."
-            ) from error
-    for assignment in config:
-        key, _, text = assignment.partition("=")
-        values = merged(values, {key: _loaded(text)})
-    study = validated(Settings, values, "config/config.yaml, --configfile or --config")
-    found = differences(study, results)
-    for run, problems in found.items():
-        for problem in problems:
-            print(f"{run}: {problem}")
-    good = 0 if found[DATA] else sum(not found[key.name] for key in study.runs)
-    print(f"{good} of {len(study.runs)} runs come from this config, these data and this code.")
-    if any(found.values()):
+    num_runs, problems = check(results)
+    print(*problems, sep="\n", end="\n" if problems else "")
+    if problems:
         raise typer.Exit(1)
+    print(f"{num_runs} finished runs and the summary are as their steps have written them.")
 
 
 @app.command()

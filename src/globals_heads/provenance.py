@@ -1,77 +1,115 @@
-"""What a result was made from, as short digests: sources, settings and data files."""
+"""Where results come from: digests of code, settings and data, and the manifest of each step.
+
+The workflow passes the code digest of a step to its rule, so that an edit of the code makes the
+step's results again. A manifest says what a step read and wrote; `verify` compares it with the
+files.
+"""
 
 import ast
 import hashlib
 import json
+import platform
 import re
+import resource
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from globals_heads.errors import UserError, brief
+from globals_heads.facts import RunFolder
+from globals_heads.files import write_text
+from globals_heads.settings import RunKey, RunSettings, Settings
+
 PACKAGE = Path(__file__).parent
 
-# What these do reaches a step as values (its parameters) or not at all (how bytes get to disk,
-# when a step stops), so an edit of them alone must not retrain anything.
-WITHOUT_EFFECT = {
-    "settings",
-    "validation",
+_DATA = ("data.token_file", "kinematics")
+_NETWORK = (
+    "train.bottlenecks",
+    "train.codebook",
+    "train.model",
+    "train.model_file",
+    "train.train",
+    "train.training_state",
+)
+_LEARNED = (*_NETWORK, "data.token_file", "facts", "kinematics", "packed")
+_MEASURED = (*_LEARNED, "evaluate.evaluate", "evaluate.metrics", "evaluate.physics")
+_RESULTS = ("compare.results", "compare.statistics", "compare.summary", "facts")
+# The modules that decide what each step makes. An edit of one of them makes the step's results
+# again. tests/unit/test_provenance.py finds a module that is missing here.
+MODULES = {
+    "simulate": (*_DATA, "data.detector", "data.pythia", "data.sample"),
+    "pack": (*_DATA, "packed"),
+    "train": _LEARNED,
+    "evaluate": _MEASURED,
+    "baselines": (*_MEASURED, "evaluate.baselines"),
+    "collect": ("compare.summary", "facts"),
+    "compare": (
+        *_RESULTS,
+        "compare.checks",
+        "compare.comparison",
+        "compare.documents",
+        "compare.engine",
+        "compare.priorities",
+        "compare.questions",
+        "compare.tables",
+        "compare.verdict",
+    ),
+    "plot": (
+        *_RESULTS,
+        "compare.comparison",
+        "plot.epochs",
+        "plot.grid",
+        "plot.physics",
+        "plot.style",
+        "plot.variants",
+    ),
+}
+# These modules change no result: they hold types, messages, settings (which reach a step as
+# parameters) and the ways in which files are written and steps are stopped and resumed.
+NEUTRAL = (
+    "arrays",
+    "errors",
     "files",
     "hdf5",
-    "manifest",
     "provenance",
+    "settings",
+    "status",
+    "train.checkpoint",
     "train.signals",
-}
+    "validation",
+)
+# The arguments of these calls are only read by people.
+MESSAGES = ("UserError", "ValueError", "print")
+
+STEPS_OF_A_RUN = ("train", "evaluate")
+LIBRARIES = ("globals-heads", "torch", "numpy", "vector-quantize-pytorch")
 
 
-def code_digest(*modules: str) -> str:
-    """Return a digest of the sources that decide what `modules` do.
+def code_digest(step: str) -> str:
+    """Return a digest of the modules that decide what `step` makes, a key of `MODULES`.
 
-    Parameters
-    ----------
-    modules
-        Names inside the package, such as "train.train"; whatever they import from the
-        package counts, too. Comments, docstrings and formatting do not.
+    Comments, docstrings, formatting and messages do not count.
     """
-    found: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        module = waiting.pop()
-        if module not in found and module not in WITHOUT_EFFECT:
-            found.add(module)
-            waiting += _imports(module)
-    return digest([_code(module) for module in sorted(found)])
+    return digest([_code(module) for module in sorted(MODULES[step])])
 
 
-@cache  # of a dozen digests that each plan of Snakemake needs
+@cache  # a plan of Snakemake needs the code of most modules several times
 def _code(module: str) -> str:
-    """Return the code of a module without comments, docstrings and formatting."""
-    tree = _parse(module)
+    """Return the code of a module without comments, docstrings, formatting and messages."""
+    source = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    tree = ast.parse(source.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) in MESSAGES:
+            node.args = []
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
             node
         ):
             node.body = node.body[1:]
     return ast.dump(tree)
-
-
-@cache
-def _imports(module: str) -> list[str]:
-    """Return the modules of this package that `module` imports."""
-    found: list[str] = []
-    for node in ast.walk(_parse(module)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
-            place = str(node.module).removeprefix(PACKAGE.name).lstrip(".")
-            inside = [f"{place}.{name.name}".lstrip(".") for name in node.names]
-            found += [name for name in [place, *inside] if name and _source(name).is_file()]
-    return found
-
-
-def _parse(module: str) -> ast.Module:
-    return ast.parse(_source(module).read_text(encoding="utf-8"))
-
-
-def _source(module: str) -> Path:
-    return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
 
 
 def digest(value: Any) -> str:
@@ -86,14 +124,135 @@ def file_digest(path: Path) -> str:
 
 
 def dataset_name(data: str | None) -> str:
-    """Return the folder of the data below results/data: another source or content is another one.
+    """Return the folder of the data set below results/data.
 
     Parameters
     ----------
     data
-        The user's token file; None for events made here.
+        The user's token file, whose content becomes part of the name; None for simulated events.
     """
     if data is None:
         return "generated"
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(data).stem)
     return f"{stem}-{file_digest(Path(data))[:8]}"
+
+
+def input_digests(step: str, settings: RunSettings, packed_digest: str) -> dict[str, str]:
+    """Return digests of everything that decides what `step` makes: settings, data and code.
+
+    Parameters
+    ----------
+    step
+        train, evaluate or baselines.
+    settings
+        The settings of the run, or of the network for the globals alone.
+    packed_digest
+        The digest of the packed file.
+    """
+    return {
+        "settings": digest(settings.model_dump()),
+        "packed data": packed_digest,
+        "code": code_digest(step),
+    }
+
+
+def write_manifest(
+    path: Path,
+    folder: Path,
+    inputs: dict[str, str],
+    outputs: Iterable[Path],
+    started: datetime,
+    threads: int,
+) -> None:
+    """Write the manifest of a step that has just finished.
+
+    Parameters
+    ----------
+    path
+        The file to make.
+    folder
+        The folder of the run or the data set.
+    inputs
+        The result of `input_digests`, taken before the step began.
+    outputs
+        The files that the step made in `folder`.
+    started
+        When this attempt began; a resumed training has had earlier ones.
+    threads
+        CPU threads.
+    """
+    content = {
+        "step": path.stem.removeprefix("manifest_"),
+        "inputs": inputs,
+        "outputs": {str(each.relative_to(folder)): file_digest(each) for each in outputs},
+        "threads": threads,
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "machine": {"host": platform.node(), "system": platform.platform()},
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "peak_memory_mib": round(peak_memory_mib(), 1),
+    }
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the content of a manifest.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        inputs, outputs = content["inputs"], content["outputs"]
+        digests = [inputs["settings"], inputs["packed data"], inputs["code"], *outputs.values()]
+        if not all(isinstance(value, str) for value in digests):
+            raise ValueError("digests should be texts")
+    except Exception as error:  # JSON can hold anything in any place
+        raise UserError(
+            f"{path} is no manifest that can be read ({brief(error)}); "
+            "delete it and run snakemake again."
+        ) from error
+    return content
+
+
+def finished_runs(study: Settings, results: Path) -> list[RunKey]:
+    """Return the finished runs that belong to `study`.
+
+    A run that was trained with other settings or other data does not belong to it.
+
+    Parameters
+    ----------
+    study
+        The study that is asked for.
+    results
+        The folder of its results.
+    """
+    folder = results / "data" / dataset_name(study.data)
+    wanted: dict[str, str] = {}
+    if (folder / "packed.h5").exists():
+        wanted["packed data"] = file_digest(folder / "packed.h5")
+    elif not (folder / "baselines.csv").exists():
+        return []  # these data have never been packed, so no run was made from them
+    return [
+        key
+        for key in study.runs
+        if _is_finished(RunFolder.of(results, key.name), study.run_settings(key), wanted)
+    ]
+
+
+def _is_finished(folder: RunFolder, settings: RunSettings, wanted: dict[str, str]) -> bool:
+    """Return whether a run was trained and evaluated with `settings` and the inputs `wanted`."""
+    wanted = {"settings": digest(settings.model_dump())} | wanted
+    try:
+        found = [read_manifest(folder.manifest(step))["inputs"] for step in STEPS_OF_A_RUN]
+    except UserError:
+        return False
+    return folder.is_finished and all(wanted.items() <= inputs.items() for inputs in found)
+
+
+def peak_memory_mib() -> float:
+    """Return the largest amount of memory that this process has used so far, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -30,7 +30,7 @@ Process = Literal["tttt", "ttH", "ttW", "ttZ"]
 MAX_TYPES = 255
 # Each is a job that Snakemake keeps in memory.
 MAX_SHARDS = 100_000
-# A folder above those of the latent spaces.
+# Part of the name of a folder, results/runs_NAME.
 VariantName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
@@ -244,7 +244,7 @@ class Grid(_Block):
 
     @field_validator("variants")
     @classmethod
-    def _names_of_their_own(cls, value: dict[str, Variant]) -> dict[str, Variant]:
+    def _unlike_latent_spaces(cls, value: dict[str, Variant]) -> dict[str, Variant]:
         for name in set(value) & set(get_args(LatentSpace)):
             raise ValueError(f"Input should name variants unlike latent spaces, but one is {name}")
         return value
@@ -295,7 +295,7 @@ class ObjectTypesSettings(_Block):
     def _codes_as_integers(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        # `--config` merges its codes, which are texts, into those of the config file: later wins.
+        # `--config` adds its codes, as texts, to those of the config file; the later ones win.
         return {int(k) if str(k).isdecimal() else k: name for k, name in value.items()}
 
     @field_validator("object_types")
@@ -344,7 +344,7 @@ class Settings(Grid, ObjectTypesSettings):
             return None
         try:
             return str(Path(value).expanduser())
-        except RuntimeError:  # a ~ that is nobody's home is a name like any other
+        except RuntimeError:  # ~NAME without such a user is the name of a file
             return value
 
     @model_validator(mode="after")

@@ -1,9 +1,11 @@
-"""What all settings share: numbers as YAML and the command line give them, errors as a sentence."""
+"""Checks that all settings share: types of numbers, and one sentence for each wrong value."""
 
 import difflib
 import math
+import os
 import re
 import reprlib
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
@@ -53,7 +55,7 @@ def load_yaml(text: str) -> Any:
     """Return what YAML or JSON says, or raise `ValueError`."""
     try:
         return yaml.safe_load(text)
-    except Exception as error:  # dates that do not exist, deep nesting: each has a type of its own
+    except Exception as error:  # impossible dates and deep nesting raise errors of other types
         raise ValueError(brief(error)) from error
 
 
@@ -96,6 +98,45 @@ def validated(model: type[M], values: Any, source: str) -> M:
         )
     what = f"The setting {'.'.join(location)}" if location else "The configuration"
     raise UserError(f"{what} is {_value(problem['input'])}, but {must}; correct it in {source}.")
+
+
+def require_data(data: str | None) -> None:
+    """Check that the setting `data` names a file that can be read; its content is not checked.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or Snakemake cannot handle its name.
+    """
+    if data is None:
+        return
+    path, what = Path(data), f"The setting data is {data!r}"
+    rename = "rename the file, or link to it under another name"
+    remedy = "give the path of an HDF5 token file, or null to simulate events"
+    if not data.isprintable():
+        raise UserError(
+            f"{what}, and Snakemake cannot handle line breaks, control characters and bytes that "
+            f"are no UTF-8 in the name of a file; {rename}."
+        )
+    try:
+        path.stat()
+    except OSError as error:
+        raise UserError(f"{what}, which cannot be found ({error.strerror}); {remedy}.") from error
+    if not path.is_file():
+        raise UserError(f"{what}, which is no file; {remedy}.")
+    if re.search("[{}]|<[a-z][a-z0-9_]*>", data):
+        raise UserError(f"{what}, and Snakemake replaces {{names}} and <names> in paths; {rename}.")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{what}, which you may not read; {remedy}.")
+
+
+def require_results(path: Path) -> None:
+    """Check that the folder of results can be written to, or raise `UserError`."""
+    remedy = "make it a folder that you may write to, or work elsewhere with --directory"
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path.absolute()} is no folder; {remedy}.")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise UserError(f"{path.absolute()} cannot be written to; {remedy}.")
 
 
 def _value(value: Any) -> str:

@@ -52,15 +52,10 @@ def test_smoke_study(study_type, tmp_path):
 
 
 def check_origin(study):
-    """The numbers come from this config, and would not from one with other events."""
-    command = [sys.executable, "-m", "globals_heads", "verify", "--configfile", "config/smoke.yaml"]
-    for more, code in (((), 0), (("--config", "num_events=400", "simulate={seed: 7}"), 1)):
-        found = subprocess.run(
-            [*command, *more], cwd=study.path, capture_output=True, text=True, check=False
-        )
-        assert found.returncode == code, found.stdout + found.stderr
-    assert "data: made with num_events 300, the config says 400\n" in found.stdout
-    assert "data: made with simulate.seed 0, the config says 7\n" in found.stdout
+    """No file was changed since its step, and the summary is what the facts say."""
+    command = [sys.executable, "-m", "globals_heads", "verify"]
+    found = subprocess.run(command, cwd=study.path, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 def check_files(study):

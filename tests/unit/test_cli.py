@@ -110,8 +110,6 @@ def finished(tmp_path_factory):
         for shard in (0, 1):
             path = folder / f"shards/shard_{shard}.h5"
             sample.simulate_shard(SHARDS, OBJECT_TYPES, shard, 10, path)
-    (folder / "config").mkdir()
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(STUDY.model_dump()))
     for step in ("merge", "pack", "baselines"):
         assert run(folder, step) == 0
     for key in STUDY.runs:
@@ -410,9 +408,7 @@ BAD = [
     ("tabulate", "summary.csv", noise, "no table"),
     # what is asked about a finished study
     ("status", "runs", shutil.rmtree, "holds no run"),
-    ("verify", "summary.csv", empty, "make it with"),
-    ("verify", "config/config.yaml", text("- a list"), "no YAML file"),
-    ("verify", "config/config.yaml", text(DEEP), "no YAML file"),
+    ("verify", "summary.csv", empty, "run snakemake again"),
     ("link-runs", "summary.csv", lambda path: path.rename(path.parent / "by_number"), "by_number"),
 ]
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all; digests change when they must and only then."""
+"""Files are written whole or not at all, and a run has one writer."""
 
 import errno
 import fcntl
@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from globals_heads import provenance
 from globals_heads.errors import UserError
 from globals_heads.files import (
     atomic_path,
@@ -140,61 +139,3 @@ def test_disk_space_is_asked_of_the_nearest_folder(tmp_path):
     require_disk_space(path, 1)
     with pytest.raises(UserError, match=r"needs 1099511627776\.0 MiB .*make room"):
         require_disk_space(path, 2**60)
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A package of three modules: a imports b and, inside a function, settings."""
-    folder = tmp_path / "globals_heads"
-    folder.mkdir()
-    (folder / "a.py").write_text(
-        "from globals_heads import b\n\ndef f():\n    from globals_heads.settings import x\n"
-    )
-    (folder / "b.py").write_text("B = 1\n")
-    (folder / "settings.py").write_text("x = 1\n")
-    monkeypatch.setattr(provenance, "PACKAGE", folder)
-    forget_sources()
-    yield provenance.PACKAGE
-    forget_sources()
-
-
-def forget_sources():
-    """Let the sources be read again, as by another process."""
-    provenance._code.cache_clear()
-    provenance._imports.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("module", "text", "changes"),
-    [
-        ("b", "B = 2\n", True),  # an import counts
-        ("b", "# why\nB  =  1\n", False),  # comments and spaces do not
-        ("b", '"""What B is."""\nB = 1\n', False),  # nor do docstrings
-        ("settings", "x = 2\n", False),  # settings reach a step as parameters
-    ],
-)
-def test_the_code_digest_follows_imports_and_meaning(package, module, text, changes):
-    before = provenance.code_digest("a")
-    (package / f"{module}.py").write_text(text)
-    forget_sources()
-    assert (provenance.code_digest("a") != before) is changes
-
-
-def test_the_digests_of_training_do_not_know_evaluation_and_plots():
-    seen = set()
-    waiting = ["train.train"]
-    while waiting:
-        module = waiting.pop()
-        seen.add(module)
-        waiting += set(provenance._imports(module)) - seen
-    assert {"train.model", "train.bottlenecks", "packed", "train.codebook"} <= seen
-    assert not {"evaluate.evaluate", "metrics", "compare.figures", "compare.summary", "cli"} & seen
-
-
-def test_a_file_digest_knows_content_only(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).write_bytes(b"content")
-    digests = {provenance.file_digest(tmp_path / name) for name in ("a", "b")}
-    assert len(digests) == 1
-    (tmp_path / "b").write_bytes(b"Content")
-    assert provenance.file_digest(tmp_path / "b") not in digests

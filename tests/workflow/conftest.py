@@ -15,8 +15,8 @@ def empty_study(study_type, tmp_path):
 
 @pytest.fixture(scope="session")
 def create_longer(study_type):
-    """Return a function that makes a study of three runs in a folder, some seconds of training."""
-    axes = {"latent_space": ["none", "linear", "vq"], "globals_beta": [1], "epochs": 10}
+    """Return a function that makes a study of two runs in a folder, some seconds of training."""
+    axes = {"latent_space": ["none", "vq"], "globals_beta": [1], "epochs": 10}
     return lambda path: study_type.create_tiny(path, sizes=(8000, 400, 400), **axes)
 
 

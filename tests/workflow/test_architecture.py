@@ -2,33 +2,33 @@
 
 import ast
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from globals_heads import provenance
-
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/globals_heads"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
-WINGS = {"generate", "learn", "compare"}
+# What the modules of a stage import from other stages.
+MAY_IMPORT = {
+    "data": set(),
+    "train": set(),
+    "evaluate": {"train"},
+    "compare": set(),
+    "plot": {"compare"},
+}
+# The same for modules of no stage: the command line, which handles signals, and a check of results.
+DOORS = {"cli.py": {"train"}, "verify.py": {"compare"}}
 # Where a heavy package may be imported.
 HOMES = {
-    "torch": "learn/",
-    "vector_quantize_pytorch": "learn/",
-    "pythia8mc": "generate/",
-    "fastjet": "generate/",
-    "awkward": "generate/",
-    "matplotlib": (
-        "compare/style.py",
-        "compare/grid_figures.py",
-        "compare/epoch_figures.py",
-        "compare/physics_figures.py",
-        "compare/variant_figures.py",
-    ),
+    "torch": ("train/", "evaluate/"),
+    "vector_quantize_pytorch": "train/",
+    "pythia8mc": "data/",
+    "fastjet": "data/",
+    "awkward": "data/",
+    "matplotlib": "plot/",
     "snakemake": "nowhere",
 }
 
@@ -41,17 +41,10 @@ def test_lint(empty_study, options):
     assert "Congratulations" in output
 
 
-def test_snakefmt(bin_folder):
-    """The Snakefiles are formatted."""
-    command = [bin_folder / "snakefmt", "--check", "Snakefile", "workflow"]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-
-
 def imports(path):
-    """Return all modules that a source file imports, with what it takes from the package.
+    """Return all modules that a source file imports.
 
-    Of the command line only what every step imports; a step's own imports are its wing.
+    Of the command line only what every step imports, not what a step imports for itself.
     """
     found = set()
     tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
@@ -59,10 +52,7 @@ def imports(path):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path} has a relative import, which code_digest does not see"
-            found |= {node.module}
-            if node.module == "globals_heads":
-                found |= {f"globals_heads.{name.name}" for name in node.names}
+            found |= {f"{node.module}.{name.name}" for name in node.names}
     return found
 
 
@@ -75,29 +65,12 @@ def test_homes_of_heavy_packages(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_wings_do_not_know_each_other(path):
-    """No wing imports another, and neither the ground nor the door imports one at its top."""
+def test_stages_import_one_way(path):
+    """A stage imports only earlier stages that it needs, and a module of no stage imports none."""
     own = path.parts[0]
-    wings = {name.split(".")[1] for name in imports(path) if name.startswith("globals_heads.")}
-    assert not (wings & WINGS) - {own}
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "cli.py"], ids=str)
-def test_code_digest_sees_every_import(path):
-    """What a module takes from the package is written so that an edit of it makes it again."""
-    module = ".".join(path.with_suffix("").parts)
-    seen = set(provenance._imports(module))
-    used = {
-        name.removeprefix("globals_heads.") for name in imports(path) if name != "globals_heads"
-    }
-    used = {
-        name for name in used if (PACKAGE / name.replace(".", "/")).with_suffix(".py").is_file()
-    }
-    assert used == seen
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] == "globals_heads" and len(parts) > 1:
-            assert not PACKAGE.joinpath(*parts[1:]).is_dir(), f"{path} imports the folder {name}"
+    allowed = MAY_IMPORT[own] | {own} if own in MAY_IMPORT else DOORS.get(own, set())
+    stages = {name.split(".")[1] for name in imports(path) if name.startswith("globals_heads.")}
+    assert stages & MAY_IMPORT.keys() <= allowed
 
 
 def pins(entries):
@@ -109,49 +82,14 @@ def project_pins():
         return pins(tomllib.load(file)["project"]["dependencies"])
 
 
-ENVS = sorted((ROOT / "envs").glob("*.yaml"))
-
-
-def env_pins(path):
-    dependencies = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
-    return pins(next(entry["pip"] for entry in dependencies if isinstance(entry, dict)))
-
-
-@pytest.mark.parametrize("path", ENVS, ids=lambda path: path.name)
-def test_env_pins(path):
-    """A conda environment holds the versions of pyproject.toml."""
-    found = env_pins(path)
-    assert found.items() <= project_pins().items()
-
-
-MODULE_OF = {"pyyaml": "yaml"}
-STEPS_BESIDE_WINGS = {
-    "generate": [Path("cli.py")],
-    "learn": [Path("cli.py"), Path("packing.py"), Path("events.py")],
-    "compare": [Path("cli.py")],
-}
-
-
-@pytest.mark.parametrize("wing", sorted(WINGS))
-def test_env_is_complete(wing):
-    """A wing's environment holds every pinned package that the wing's steps import."""
-    waiting = [path for path in MODULES if path.parts[0] == wing] + STEPS_BESIDE_WINGS[wing]
-    reached, needed = set(), set()
-    while waiting:
-        path = waiting.pop()
-        if path in reached or (path.parts[0] in WINGS and path.parts[0] != wing):
-            continue
-        reached.add(path)
-        for name in imports(path):
-            first, *rest = name.split(".")
-            target = Path(*rest).with_suffix(".py") if rest else None
-            if first != "globals_heads":
-                needed.add(first)
-            elif target and (PACKAGE / target).is_file():
-                waiting.append(target)
-    pinned = {MODULE_OF.get(name, name.replace("-", "_")): name for name in project_pins()}
-    wanted = {pinned[module] for module in needed & pinned.keys()}
-    assert wanted <= env_pins(ROOT / f"envs/{wing}.yaml").keys()
+def test_environment():
+    """The conda environment holds the packages of pyproject.toml, but for Snakemake itself."""
+    text = (ROOT / "envs/environment.yaml").read_text(encoding="utf-8")
+    dependencies = yaml.safe_load(text)["dependencies"]
+    found = pins(next(entry["pip"] for entry in dependencies if isinstance(entry, dict)))
+    snakemake = {name: pin for name, pin in project_pins().items() if name.startswith("snakemake")}
+    assert found | snakemake == project_pins()
+    assert not found.keys() & snakemake.keys()
 
 
 def test_rules_name_existing_files():

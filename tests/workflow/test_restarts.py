@@ -1,4 +1,4 @@
-"""The whole workflow, killed at random moments and restarted as README says, loses nothing."""
+"""The whole workflow, killed at random moments and started again, loses nothing."""
 
 import csv
 import os
@@ -40,10 +40,10 @@ def kill(process, kind):
 
 
 def trained(study):
-    """Return the runs that need no training any more, with the times of their models."""
+    """Return the folders of the runs that need no training any more, and when it ended."""
     waiting = study.plan(TARGET).runs["train"]
     models = study.path.glob("results/runs/*/*/*/model.pt")
-    times = {str(path.parent.relative_to(study / "results/runs")): path.stat() for path in models}
+    times = {str(path.parent.relative_to(study / "results")): path.stat() for path in models}
     return {run: stat.st_mtime_ns for run, stat in times.items() if run not in waiting}
 
 

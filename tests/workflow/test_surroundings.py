@@ -44,7 +44,7 @@ def test_results_cannot_be_written(study):
 
 @pytest.mark.parametrize("missing", ["globals_heads", "pydantic"])
 def test_python_lacks_a_package(empty_study, missing):
-    """Snakemake from another environment ends with the command that sets up the right one."""
+    """Snakemake of another environment ends with the command that sets up the right one."""
     stand_in = empty_study / "stand_in/globals_heads"
     stand_in.mkdir(parents=True)
     code = f"raise ModuleNotFoundError('No module named {missing}', name='{missing}')\n"
@@ -94,8 +94,8 @@ esac
 """
 
 
-def test_conda_environments(empty_study):
-    """With --sdm conda the steps run in the environments of envs/, with the study's own code."""
+def test_conda_environment(empty_study):
+    """With --sdm conda the steps run in the environment of envs/, with the study's own code."""
     tools = empty_study / "conda/bin"
     tools.mkdir(parents=True)
     (tools / "conda").write_text(CONDA, encoding="utf-8")

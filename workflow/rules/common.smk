@@ -1,5 +1,6 @@
-# Validation of the config, the grid, and helpers of the rules; no rules.
+# The settings, the grid and the paths of the rules; no rules.
 
+import difflib
 import json
 import os
 import re
@@ -11,27 +12,69 @@ import yaml
 from snakemake.settings.types import DeploymentMethod
 
 try:
-    from globals_heads import manifest, provenance
-    from globals_heads.facts import RunFolder
+    from globals_heads import provenance
     from globals_heads.errors import UserError
     from globals_heads.settings import DISCRETE, Settings, run_path
-    from globals_heads.validation import validated
+    from globals_heads.validation import require_data, require_results, validated
 except ModuleNotFoundError as error:
     sys.exit(
         f"The Python that runs snakemake ({sys.executable}) lacks {error.name}: set up the "
         "environment with `make env`, activate it with `source .venv/bin/activate`, and try again."
     )
 
-# Rules run `python -m globals_heads`, with the environment activated or not.
+# Rules run `python -m globals_heads`, even if the environment is not activated.
 os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 }
 
-# An environment of conda (`--sdm conda`) holds what this package needs, but not the package itself,
-# and Snakemake clears PYTHONPATH for it.
+# A conda environment (`--sdm conda`) holds the packages that this one needs, but not this one, and
+# Snakemake clears PYTHONPATH in it.
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
 
+# A wrong config ends with one sentence before anything is planned.
+try:
+    STUDY = validated(Settings, config, "config/config.yaml, --configfile or --config")
+    require_data(STUDY.data)
+    require_results(Path("results"))
+except UserError as error:
+    sys.exit(f"Error: {error}")
+# Captions of the report read config, which may have left keys to their defaults.
+config.update(STUDY.model_dump())
+
+# The folder of a run below results, <run> in the rules; grid is runs, or runs_NAME for a variant.
+RUN = "{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}"
+RUN_KEYS = {run_path(key.name): key for key in STUDY.runs}
+RUN_FILES = [
+    "cfg.yaml",
+    "model.pt",
+    "run.log",
+    "facts/metrics_train.csv",
+    "facts/metrics_val.csv",
+    "facts/metrics_test.csv",
+    "facts/events_test.npz",
+    "facts/manifest_train.json",
+    "facts/manifest_evaluate.json",
+    "figures/curves.svg",
+    "figures/curves.png",
+    "figures/curves.csv",
+]
+# The runs that are compared: all of them, or the finished ones.
+RUNS = (
+    STUDY.runs
+    if STUDY.missing_runs == "train"
+    else provenance.finished_runs(STUDY, Path("results"))
+)
+COMPARED = {key.name for key in RUNS}
+PLAIN_RUNS = [key for key in RUNS if not key.variant]
+CODEBOOK_RUNS = [key for key in PLAIN_RUNS if key.latent_space in DISCRETE]
+
+NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
+DATASET = provenance.dataset_name(STUDY.data)
+PACKED = f"results/data/{DATASET}/packed.h5"
+GRID = STUDY.grid.model_dump_json()
+PLAIN_GRID = STUDY.grid.plain.model_dump_json()
+OBJECT_TYPES = json.dumps(STUDY.object_types)
 TABLES = {
     "summary": "summary of the runs",
     "comparison": "comparison of the cells",
@@ -45,65 +88,27 @@ HEATMAPS = [
 ]
 
 
-def load_study(values):
-    """Return the config as settings; end with one sentence before anything is planned."""
-    try:
-        study = validated(
-            Settings, values, "config/config.yaml, --configfile or --config"
-        )
-        if study.data is not None:
-            require_data(Path(study.data))
-        require_results(Path("results"))
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-    return study
+pathvars:
+    run=RUN,
 
 
-def require_data(path):
-    """Raise UserError unless `path` is a file that can be read; its content is for the job."""
-    remedy = "give the path of an HDF5 token file, or null to make events"
-    # Of other names Snakemake makes no command, or none that its own log could hold.
-    if not str(path).isprintable():
-        raise UserError(
-            f"The setting data is {str(path)!r}, whose name has line breaks, control characters or "
-            "bytes that are no UTF-8; rename the file or link to it under another name."
-        )
-    try:
-        path.stat()
-    except OSError as error:
-        raise UserError(
-            f"The setting data is {str(path)!r}, which does not exist or cannot be looked at "
-            f"({error.strerror}); {remedy}."
-        )
-    if not path.is_file():
-        raise UserError(
-            f"The setting data is {str(path)!r}, which is no file; {remedy}."
-        )
-    if set("{}") & set(str(path)):
-        raise UserError(
-            f"The setting data is {str(path)!r}, whose braces Snakemake takes for wildcards; "
-            "rename the file or link to it under another name."
-        )
-    if not os.access(path, os.R_OK):
-        raise UserError(
-            f"The setting data is {str(path)!r}, which you may not read; {remedy}."
-        )
-
-
-def require_results(path):
-    """Raise UserError if results could not be written."""
-    remedy = "make it a folder you may write to, or work elsewhere with --directory"
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path.absolute()} is no folder; {remedy}.")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise UserError(f"{path.absolute()} cannot be written to; {remedy}.")
+wildcard_constraints:
+    # Which combinations are runs of the study is for require_run to say.
+    grid="runs(_[a-z0-9_]+)?",
+    latent_space="[^/]+",
+    globals_beta="[^/]+",
+    seed="[^/]+",
+    shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
+    dataset=re.escape(DATASET),
+    metric="|".join(HEATMAPS),
+    table="|".join(TABLES),
 
 
 def token_file(wildcards):
-    """Return the token file to pack: the user's, or the one made here."""
+    """Return the token file to pack: the user's, or the simulated events."""
     if STUDY.data is None:
         return "results/data/generated/events.h5"
-    # Its content is part of DATASET, so neither its time stamp nor the spelling of its path matters.
+    # DATASET holds a digest of the content, so neither time stamp nor spelling of the path matters.
     return ancient(os.path.relpath(STUDY.data))
 
 
@@ -113,36 +118,29 @@ def shard_events(wildcards):
     return min(size, STUDY.num_events - int(wildcards.shard) * size)
 
 
+def require_run(wildcards):
+    """Return no input files; end with one sentence if the study has no such run."""
+    path = RUN.format(**dict(wildcards.items()))
+    if path not in RUN_KEYS:
+        close = difflib.get_close_matches(path, RUN_KEYS, n=1, cutoff=0)
+        sys.exit(
+            f"Error: results/{path} is no run of this study (did you mean results/{close[0]}?); "
+            "correct the path, or the axes in config/config.yaml, --configfile or --config."
+        )
+    return []
+
+
 def run_settings(wildcards):
     """Return the text of a run's cfg.yaml."""
-    path = f"{wildcards.grid}/{wildcards.latent_space}/beta_{wildcards.globals_beta}/seed_{wildcards.seed}"
-    key = next(key for key in STUDY.runs if run_path(key.name) == path)
+    key = RUN_KEYS[RUN.format(**dict(wildcards.items()))]
     return yaml.safe_dump(STUDY.run_settings(key).model_dump(), sort_keys=False)
 
 
 def run_files(pattern=None, runs=None):
-    """Return one kind of file of runs, by default of all that are compared, or every kind."""
+    """Return one kind of file, or all kinds, of these runs or of all that are compared."""
     runs = RUNS if runs is None else runs
     patterns = [pattern] if pattern else RUN_FILES
     return [f"results/{run_path(key.name)}/{name}" for key in runs for name in patterns]
-
-
-def finished_runs():
-    """Return the runs of this study that are there; those of other settings or data are not."""
-    packed, made_from = Path(PACKED), {}
-    if packed.exists():
-        made_from["packed data"] = provenance.file_digest(packed)
-    elif not packed.with_name("baselines.csv").exists():
-        return []  # these data have never been packed, so no run was made from them
-    return [
-        key
-        for key in STUDY.runs
-        if manifest.is_finished(
-            RunFolder.of(Path("results"), key.name),
-            STUDY.run_settings(key),
-            made_from,
-        )
-    ]
 
 
 def comparison_figures():
@@ -180,50 +178,3 @@ def config_options():
     return [
         part for key, values in options.items() if values for part in (key, *values)
     ]
-
-
-STUDY = load_study(config)
-# Captions of the report read config, which may have left keys to their defaults.
-config.update(STUDY.model_dump())
-NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
-DATASET = provenance.dataset_name(STUDY.data)
-GRID = STUDY.grid.model_dump_json()
-PLAIN_GRID = STUDY.grid.plain.model_dump_json()
-PACKED = f"results/data/{DATASET}/packed.h5"
-# Those that are compared: all, or the finished ones.
-RUNS = STUDY.runs if STUDY.missing_runs == "train" else finished_runs()
-COMPARED = {key.name for key in RUNS}
-PLAIN_RUNS = [key for key in RUNS if not key.variant]
-CODEBOOK_RUNS = [key for key in PLAIN_RUNS if key.latent_space in DISCRETE]
-OBJECT_TYPES = json.dumps(STUDY.object_types)
-RUN_FILES = [
-    "cfg.yaml",
-    "model.pt",
-    "run.log",
-    "facts/metrics_train.csv",
-    "facts/metrics_val.csv",
-    "facts/metrics_test.csv",
-    "facts/events_test.npz",
-    "facts/manifest_train.json",
-    "facts/manifest_evaluate.json",
-    "figures/curves.svg",
-    "figures/curves.png",
-    "figures/curves.csv",
-]
-
-
-def values_of(name, runs):
-    """Return a regular expression for the values of one key column of these runs."""
-    values = dict.fromkeys(str(key.columns[name]) for key in runs)
-    return "(?:" + "|".join(re.escape(value) for value in values) + ")"
-
-
-wildcard_constraints:
-    grid="|".join(["runs", *(f"runs_{name}" for name in STUDY.variants)]),
-    latent_space=values_of("latent_space", STUDY.runs),
-    globals_beta=values_of("globals_beta", STUDY.runs),
-    seed=values_of("seed", STUDY.runs),
-    shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
-    dataset=re.escape(DATASET),
-    metric="|".join(HEATMAPS),
-    table="|".join(TABLES),

@@ -8,7 +8,7 @@ rule link_runs:
         "results/logs/link_runs.log",
     localrule: True
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         grid=PLAIN_GRID,
     shell:
@@ -32,14 +32,14 @@ rule collect:
     log:
         "results/logs/collect.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         grid=GRID,
         # Runs in the way that are not those of this study; otherwise Snakemake makes them again.
         others=[
             f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
         ],
-        code=provenance.code_digest("compare.summary"),
+        code=provenance.code_digest("collect"),
     shell:
         "python -m globals_heads collect {output} --results results --grid {params.grid:q}"
         " --baselines {input.baselines} {params.others} > {log} 2>&1"
@@ -61,10 +61,10 @@ rule compare:
     log:
         "results/logs/compare.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         settings=STUDY.compare.model_dump_json(),
-        code=provenance.code_digest("compare.comparison"),
+        code=provenance.code_digest("compare"),
     shell:
         "python -m globals_heads compare {output} --summary {input.summary} --results results"
         " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"
@@ -88,10 +88,10 @@ rule judge:
     log:
         "results/logs/judge.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         settings=STUDY.compare.model_dump_json(),
-        code=provenance.code_digest("compare.verdict"),
+        code=provenance.code_digest("compare"),
     shell:
         "python -m globals_heads judge {output.md} --summary {input.summary} --results results"
         " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"

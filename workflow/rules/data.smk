@@ -5,14 +5,14 @@ rule simulate:
     output:
         "results/data/generated/shards/shard_{shard}.h5",
     log:
-        "results/logs/simulate/shard_{shard}.log",
+        "results/logs/data/simulate_shard_{shard}.log",
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/environment.yaml"
     params:
         num_events=shard_events,
         settings=STUDY.simulate.model_dump_json(),
         object_types=OBJECT_TYPES,
-        code=provenance.code_digest("data.sample"),
+        code=provenance.code_digest("simulate"),
     shell:
         "python -m globals_heads simulate {output} --shard {wildcards.shard}"
         " --num-events {params.num_events} --settings {params.settings:q}"
@@ -27,15 +27,15 @@ rule merge:
     output:
         "results/data/generated/events.h5",
     log:
-        "results/logs/merge.log",
+        "results/logs/data/merge.log",
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/environment.yaml"
     params:
         shards=subpath(input[0], parent=True),
         num_events=STUDY.num_events,
         settings=STUDY.simulate.model_dump_json(),
         object_types=OBJECT_TYPES,
-        code=provenance.code_digest("data.sample"),
+        code=provenance.code_digest("simulate"),
     shell:
         "python -m globals_heads merge {output} --shards {params.shards}"
         " --num-events {params.num_events} --settings {params.settings:q}"
@@ -48,35 +48,16 @@ rule pack:
     output:
         "results/data/{dataset}/packed.h5",
     log:
-        "results/logs/pack/{dataset}.log",
-    # A bad token file stays bad: one error is enough.
+        "results/logs/data/pack_{dataset}.log",
+    # A second try cannot mend a bad token file.
     retries: 0
     conda:
-        "../../envs/learn.yaml"
+        "../../envs/environment.yaml"
     params:
         settings=STUDY.pack.model_dump_json(),
         object_types=OBJECT_TYPES,
-        code=provenance.code_digest("packed"),
+        code=provenance.code_digest("pack"),
     shell:
-        # --: a name may begin with a dash.
+        # --: the name of a file may begin with a dash.
         "python -m globals_heads pack --settings {params.settings:q}"
         " --object-types {params.object_types:q} -- {input:q} {output} > {log} 2>&1"
-
-
-rule baselines:
-    input:
-        data="results/data/{dataset}/packed.h5",
-    output:
-        facts="results/data/{dataset}/baselines.csv",
-        errors="results/data/{dataset}/events_test.npz",
-        manifest="results/data/{dataset}/manifest_baselines.json",
-    log:
-        "results/logs/baselines/{dataset}.log",
-    conda:
-        "../../envs/learn.yaml"
-    params:
-        settings=STUDY.globals_only_network.model_dump_json(),
-        code=provenance.code_digest("evaluate.baselines"),
-    shell:
-        "python -m globals_heads baselines {output.facts} --errors {output.errors}"
-        " --manifest {output.manifest} --data {input.data} --settings {params.settings:q} --threads {threads} > {log} 2>&1"

@@ -23,11 +23,11 @@ rule plot_run:
     log:
         "results/logs/plot_run/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         run=subpath(input.cfg, parent=True),
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.epochs"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads plot-run {params.run} --settings {params.settings:q} > {log} 2>&1"
 
@@ -48,12 +48,12 @@ rule plot_heatmap:
     log:
         "results/logs/plot_heatmap/{metric}.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         figure="plot-heatmap --metric {metric}",
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.grid"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
         " --comparison {input.comparison} --grid {params.grid:q} --settings {params.settings:q}"
@@ -90,7 +90,7 @@ use rule plot_heatmap as plot_chain with:
         "results/logs/plot_chain.log",
     params:
         figure="plot-chain",
-        code=provenance.code_digest("plot.physics"),
+        code=provenance.code_digest("plot"),
 
 
 rule plot_learning_curves:
@@ -110,12 +110,12 @@ rule plot_learning_curves:
     log:
         "results/logs/plot_learning_curves.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         figure="plot-learning-curves",
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.epochs"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
         " --results results --grid {params.grid:q} --settings {params.settings:q}"
@@ -159,7 +159,7 @@ use rule plot_learning_curves as plot_residuals with:
         "results/logs/plot_residuals.log",
     params:
         figure="plot-residuals",
-        code=provenance.code_digest("plot.physics"),
+        code=provenance.code_digest("plot"),
 
 
 rule plot_met:
@@ -179,11 +179,11 @@ rule plot_met:
     log:
         "results/logs/plot_met.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.physics"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads plot-met {output.svg} --summary {input.summary}"
         " --results results --baselines {input.baselines} --grid {params.grid:q}"
@@ -208,12 +208,12 @@ rule plot_latent_dim:
     log:
         "results/logs/plot_latent_dim.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         figure="plot-latent-dim",
         grid=GRID,
         settings=STUDY.plot.model_dump_json(),
-        code=provenance.code_digest("plot.variants"),
+        code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads {params.figure} {output.svg} --summary {input.summary}"
         " --results results --linear-fit {input.linear_fit} --grid {params.grid:q}"

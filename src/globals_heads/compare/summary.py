@@ -1,6 +1,6 @@
 """The summary: one row per run, gathered from facts alone."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,20 @@ def collect(
     leave_out
         Runs that count as missing, since they are of other settings or data.
     """
-    write_text(output, "\n".join(summary_lines(grid, results, baselines, leave_out)) + "\n")
+    write_text(output, "\n".join(summary_lines(grid.runs, results, baselines, leave_out)) + "\n")
 
 
 def summary_lines(
-    grid: Grid, results: Path, baselines: Path, leave_out: Collection[str] = ()
+    runs: Sequence[RunKey], results: Path, baselines: Path, leave_out: Collection[str] = ()
 ) -> list[str]:
-    """Return the lines of the summary; parameters as in `collect`."""
+    """Return the header of the summary and the line of each run; parameters as in `collect`."""
     reference = read_metrics(baselines)
     rows = [
         {"number": number}
         | summarise(
             key, RunFolder.of(results, key.name), reference, counts=key.name not in leave_out
         )
-        for number, key in enumerate(grid.runs)
+        for number, key in enumerate(runs)
     ]
     table = pd.DataFrame(rows)
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n").splitlines()

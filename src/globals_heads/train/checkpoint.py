@@ -20,17 +20,17 @@ from globals_heads.train.training_state import TrainingState
 SCHEMA_VERSION = 1
 
 
-def checkpoint_key(made_from: dict[str, str], threads: int) -> dict[str, str]:
+def checkpoint_key(inputs: dict[str, str], threads: int) -> dict[str, str]:
     """Return what must be the same for a training to go on to the same bits.
 
     Parameters
     ----------
-    made_from
-        Digests of settings, packed data and code: `manifest.sources`.
+    inputs
+        Digests of settings, packed data and code: `provenance.input_digests`.
     threads
         CPU threads.
     """
-    return made_from | {
+    return inputs | {
         "torch version": str(torch.__version__),
         "number of threads": str(threads),
         # With the setting train.device this decides the device.

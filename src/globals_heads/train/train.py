@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder, write_epochs
-from globals_heads.manifest import peak_memory_mib
 from globals_heads.packed import Normalisation, PackedData, PackedSplit
+from globals_heads.provenance import peak_memory_mib
 from globals_heads.settings import RunSettings, TrainSettings
 from globals_heads.train import codebook
 from globals_heads.train.checkpoint import Checkpoint

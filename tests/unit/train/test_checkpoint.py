@@ -14,7 +14,7 @@ from random_events import pack_random
 
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
-from globals_heads.manifest import sources
+from globals_heads.provenance import input_digests
 from globals_heads.settings import (
     BottleneckSettings,
     FsqSettings,
@@ -376,7 +376,7 @@ def test_a_checkpoint_that_is_no_file_is_named(tmp_path, data):
 
 def test_the_key_knows_settings_data_and_threads():
     def key_of(settings, data, threads):
-        return checkpoint_key(sources("train", settings, data), threads)
+        return checkpoint_key(input_digests("train", settings, data), threads)
 
     def differing(*arguments):
         other = key_of(*arguments)

@@ -1,0 +1,227 @@
+"""Digests change when they must and only then; manifests say what a step read and wrote."""
+
+import ast
+import json
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+
+from globals_heads import provenance
+from globals_heads.errors import UserError
+from globals_heads.facts import RunFolder
+from globals_heads.provenance import (
+    MODULES,
+    NEUTRAL,
+    code_digest,
+    dataset_name,
+    file_digest,
+    finished_runs,
+    input_digests,
+    read_manifest,
+    write_manifest,
+)
+from globals_heads.settings import Settings
+
+PACKAGE = Path(provenance.__file__).parent
+# They call the steps, and no step imports them.
+DOORS = {"__init__", "__main__", "cli", "verify"}
+# Sub-commands whose name is not the name of their code digest.
+DIGEST_OF = {"merge": "simulate", "plot_run": "plot"}
+
+
+def parse(module):
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree):
+    """Return the modules of the package that a piece of code imports."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not any(name.name.startswith("globals_heads") for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports are not seen here"
+            parts = str(node.module).split(".")
+            if parts[0] == "globals_heads":
+                inside = PACKAGE.joinpath(*parts[1:]).is_dir()
+                names = [[*parts[1:], name.name] for name in node.names] if inside else [parts[1:]]
+                found |= {".".join(name) for name in names}
+    return found
+
+
+@pytest.mark.parametrize("step", MODULES)
+def test_the_modules_of_a_step_import_only_each_other_and_neutral_ones(step):
+    for module in MODULES[step]:
+        assert imports(parse(module)) <= {*MODULES[step], *NEUTRAL}, f"{module} in {step}"
+
+
+def test_a_step_runs_only_its_own_modules_and_neutral_ones():
+    commands = [node for node in parse("cli").body if isinstance(node, ast.FunctionDef)]
+    steps = {node.name: DIGEST_OF.get(node.name, node.name) for node in commands}
+    assert set(steps.values()) >= MODULES.keys()
+    for node in commands:
+        if (step := steps[node.name]) in MODULES:
+            assert imports(node) <= {*MODULES[step], *NEUTRAL}, node.name
+
+
+def test_each_module_either_decides_a_step_or_is_neutral():
+    found = {".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in PACKAGE.rglob("*.py")}
+    listed = set(chain(*MODULES.values()))
+    assert not listed & set(NEUTRAL)
+    assert {name for name in found if not name.endswith("__init__")} | {"__init__"} == (
+        listed | set(NEUTRAL) | DOORS
+    )
+
+
+def test_training_does_not_depend_on_what_comes_after_it():
+    assert not [name for name in MODULES["train"] if name.split(".")[0] in ("evaluate", "compare")]
+
+
+@pytest.fixture
+def edit(tmp_path, monkeypatch):
+    """Return a function that writes the only module of a step and returns the step's digest."""
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    monkeypatch.setitem(MODULES, "step", ("module",))
+
+    def digest(text):
+        (tmp_path / "module.py").write_text(text)
+        provenance._code.cache_clear()
+        return code_digest("step")
+
+    yield digest
+    provenance._code.cache_clear()
+
+
+CODE = '''"""A module."""
+
+def f(x):
+    """Return x."""
+    if x < 0:
+        raise UserError(f"{x} is negative; give a positive number.")
+    print("x is", x)
+    return x
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("return x", "return 2 * x", True),
+        ("x < 0", "x < 1", True),
+        ("UserError(", "KeyError(", True),
+        ("return x", "return x  # as it is", False),
+        ("x < 0", "(x  <  0)", False),
+        ("Return x.", "Give x back.", False),
+        ('"""A module."""', "", False),
+        ("is negative; give a positive", "is below 0; give another", False),
+        ('"x is", x', '"the number is", x', False),
+    ],
+)
+def test_the_code_digest_follows_what_the_code_does(edit, old, new, changes):
+    before = edit(CODE)
+    assert (edit(CODE.replace(old, new)) != before) is changes
+
+
+def test_a_file_digest_knows_content_only(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    for path in (a, b):
+        path.write_bytes(b"content")
+    assert file_digest(a) == file_digest(b)
+    b.write_bytes(b"Content")
+    assert file_digest(a) != file_digest(b)
+
+
+def test_the_name_of_a_data_set_follows_its_content(tmp_path):
+    path = tmp_path / "my events, 4 tops.h5"
+    path.write_bytes(b"content")
+    name = dataset_name(str(path))
+    assert name.startswith("my_events_4_tops-")
+    path.write_bytes(b"Content")
+    assert dataset_name(str(path)) != name
+    assert dataset_name(None) == "generated"
+
+
+STUDY = Settings(latent_space=["none", "vq"], globals_beta=[1])
+FILES = ("model.pt", "facts/metrics_train.csv", "facts/metrics_val.csv")
+FACTS = ("facts/metrics_test.csv", "facts/events_test.npz")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """The folder of a study whose two runs are finished, with packed data and empty facts."""
+    packed = tmp_path / "data/generated/packed.h5"
+    packed.parent.mkdir(parents=True)
+    packed.write_bytes(b"packed")
+    for key in STUDY.runs:
+        settings = STUDY.run_settings(key)
+        folder = RunFolder.of(tmp_path, key.name)
+        (folder.path / "facts").mkdir(parents=True)
+        folder.settings.write_text(yaml.safe_dump(settings.model_dump()))
+        for step, names in (("train", FILES), ("evaluate", FACTS)):
+            outputs = [folder.path / name for name in names]
+            for path in outputs:
+                path.touch()
+            inputs = input_digests(step, settings, file_digest(packed))
+            started = datetime.now(UTC)
+            write_manifest(folder.manifest(step), folder.path, inputs, outputs, started, threads=1)
+    return tmp_path
+
+
+def test_a_manifest_holds_digests_versions_machine_times_and_memory(results):
+    folder = RunFolder.of(results, "vq/beta_1/seed_0")
+    manifest = read_manifest(folder.manifest("train"))
+    assert manifest["step"] == "train"
+    assert manifest["inputs"].keys() == {"settings", "packed data", "code"}
+    assert manifest["outputs"] == dict.fromkeys(FILES, file_digest(folder.model))
+    assert manifest["versions"]["torch"].startswith("2.13.0")
+    assert manifest["machine"]["host"]
+    assert manifest["started"] <= manifest["finished"]
+    assert 10 < manifest["peak_memory_mib"] < 5000
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"inputs": {}, "outputs": {}}', '{"inputs": 3}', "{", "[" * 9999]
+)
+def test_a_damaged_manifest_is_named(tmp_path, content):
+    path = tmp_path / "manifest_train.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"manifest_train\.json is no manifest .*delete it"):
+        read_manifest(path)
+
+
+def names(study, results):
+    return [key.name for key in finished_runs(study, results)]
+
+
+def test_finished_runs_are_those_of_the_settings_and_data(results):
+    both = ["none/beta_1/seed_0", "vq/beta_1/seed_0"]
+    assert names(STUDY, results) == both
+    assert names(STUDY.model_copy(update={"seeds": 2}), results) == both
+    assert names(STUDY.model_copy(update={"epochs": 7}), results) == []
+    changes = {"bottleneck": {"vq": {"codebook_size": 8}}}
+    assert names(Settings.model_validate(STUDY.model_dump() | changes), results) == both[:1]
+    (results / "data/generated/packed.h5").write_bytes(b"other")
+    assert names(STUDY, results) == []
+
+
+def test_finished_runs_need_no_packed_data_once_there_are_baselines(results):
+    (results / "data/generated/packed.h5").unlink()
+    assert names(STUDY, results) == []
+    (results / "data/generated/baselines.csv").touch()
+    assert len(names(STUDY, results)) == 2
+
+
+@pytest.mark.parametrize("name", [*FILES, *FACTS, "cfg.yaml", "facts/manifest_train.json"])
+def test_a_run_that_lacks_a_file_is_not_finished(results, name):
+    (results / "runs/vq/beta_1/seed_0" / name).unlink()
+    assert names(STUDY, results) == ["none/beta_1/seed_0"]
+
+
+def test_a_run_with_a_damaged_manifest_is_not_finished(results):
+    path = RunFolder.of(results, "vq/beta_1/seed_0").manifest("evaluate")
+    path.write_text(json.dumps({"inputs": {}}))
+    assert names(STUDY, results) == ["none/beta_1/seed_0"]

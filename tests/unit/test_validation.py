@@ -1,0 +1,56 @@
+"""Paths that cannot be used end with one sentence before anything is planned."""
+
+import os
+
+import pytest
+
+from globals_heads.errors import UserError
+from globals_heads.validation import require_data, require_results
+
+
+@pytest.mark.parametrize("name", ["tokens.h5", "-my 'own' $(data) ü*?.h5", "a < b > c.h5"])
+def test_a_file_that_can_be_read_is_accepted(tmp_path, name):
+    (tmp_path / name).touch()
+    require_data(str(tmp_path / name))
+    require_data(None)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.h5", "a\x1b[2Jb.h5", os.fsdecode(b"a\xff.h5"), "{x}.h5", "<x>.h5"]
+)
+def test_a_name_that_snakemake_cannot_handle_is_refused(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"The setting data is .*rename the file") as error:
+        require_data(str(tmp_path / name))
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("missing.h5", "cannot be found .*No such file"),
+        ("a" * 300, "cannot be found .*name too long"),
+        ("", "is no file"),
+    ],
+)
+def test_a_path_of_no_file_is_refused(tmp_path, name, part):
+    with pytest.raises(UserError, match=f"The setting data is .*{part}.*; give the path of"):
+        require_data(f"{tmp_path}/{name}")
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "tokens.h5").touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UserError, match="which you may not read; give the path"):
+        require_data(str(tmp_path / "tokens.h5"))
+
+
+def test_the_folder_of_results_is_one_that_can_be_written_to(tmp_path, monkeypatch):
+    require_results(tmp_path / "results")
+    require_results(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is no folder; make it a folder"):
+        require_results(tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UserError, match="results cannot be written to; make it a folder"):
+        require_results(tmp_path / "results")

@@ -1,8 +1,9 @@
-"""The door: one sub-command per step of the study; parses, calls, and nothing else.
+"""The command line: one sub-command per step of the study, which parses options and calls.
 
     python -m globals_heads --help
 
-A step imports its own wing only, so that those without torch start at once.
+Each sub-command imports its own stage inside the function, so that steps without torch start
+at once.
 """
 
 import os
@@ -47,14 +48,14 @@ app = typer.Typer(
 def main() -> None:
     """Run one step.
 
-    A problem that its reader can solve ends it with one sentence and code 1; a request to stop
-    that it can go on from, with `stopping.EXIT_CODE`.
+    A problem that the user can solve ends the process with one sentence and exit code 1. A
+    requested stop ends it with `signals.EXIT_CODE`; the same command resumes.
     """
     try:
         app()
     except UserError as error:
         sys.exit(f"Error: {error}")
-    except OSError as error:  # a file or a disk, whichever of them it was; nothing in the code
+    except OSError as error:  # any other file that cannot be read or written
         sys.exit(
             f"Error: {brief(error)}; see that this file is there, that you may read it and write "
             "beside it, and that the disk has room, then run the same command again."
@@ -75,7 +76,7 @@ def _parsed(model: type[M]) -> Callable[[str], M]:
 
 
 def _object_types(text: str) -> dict[int, str]:
-    # A file of the user's may have other types than the simulation makes.
+    # A user's file may have other object types than the simulation.
     return validated(
         ObjectTypesSettings, {"object_types": _loaded(text)}, "--object-types"
     ).object_types
@@ -145,7 +146,7 @@ def simulate(
     settings: SimulateOption,
     object_types: ObjectTypes,
 ) -> None:
-    """Make one shard of events with Pythia, FastJet and a fast detector."""
+    """Simulate one shard of events with Pythia, FastJet and a fast detector."""
     from globals_heads.data.sample import simulate_shard
 
     simulate_shard(settings, object_types, shard, num_events, output)
@@ -174,7 +175,7 @@ def pack(
     object_types: ObjectTypes,
 ) -> None:
     """Check a token file and pack it."""
-    from globals_heads import packed as packing
+    from globals_heads.data import pack as packing
     from globals_heads.data.token_file import read_token_file
 
     splits = read_token_file(events, object_types)
@@ -225,7 +226,6 @@ def train(
         folder, started = RunFolder(run), datetime.now(UTC)
         settings = folder.read_settings()
         made_from = sources("train", settings, file_digest(data))
-        # Not under the lock, which the process that looks through the file would hold, too.
         packed = open_packed(data)
         with run_lock(run, lambda: stop.raise_if_asked("waiting for another process")):
             from globals_heads.train import train as training

@@ -16,7 +16,7 @@ WITHOUT_EFFECT = {
     "settings",
     "validation",
     "files",
-    "hdf5",
+    "data.checks",
     "manifest",
     "provenance",
     "train.signals",

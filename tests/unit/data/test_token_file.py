@@ -17,6 +17,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from random_events import OBJECT_TYPES, random_events
 
 from globals_heads import files
+from globals_heads import packed as packed_file
+from globals_heads.data import token_file
 from globals_heads.data.token_file import read_token_file, write_token_file
 from globals_heads.errors import UserError
 
@@ -30,6 +32,10 @@ def path(tmp_path):
     events = {name: random_events(20, seed) for name, seed in SPLITS.items()}
     write_token_file(file, events, OBJECT_TYPES, {"seed": 3, "note": {"a": [1]}})
     return file
+
+
+def test_splits_are_those_of_packed_files():
+    assert token_file.SPLITS == packed_file.SPLITS
 
 
 def test_events_come_back(path):

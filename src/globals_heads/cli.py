@@ -92,7 +92,7 @@ def _loaded(text: str) -> Any:
         ) from error
 
 
-SETTINGS_HELP = "The block of this step in config/config.yaml; what it lacks has its default."
+SETTINGS_HELP = "The block of this step in config/config.yaml; missing keys have their defaults."
 Output = Annotated[Path, typer.Argument(help="The file to make.")]
 Run = Annotated[Path, typer.Argument(help="The run's folder, which holds its cfg.yaml.")]
 Data = Annotated[Path, typer.Option(help="The packed file.")]

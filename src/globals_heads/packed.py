@@ -118,6 +118,12 @@ class DataInfo:
         return components(*columns.T) if self.pack.globals_target == "polar" else columns
 
 
+def log_features(objects: Array) -> Array:
+    """Return (log E, log pT, eta, cos phi, sin phi) from (E, pT, eta, phi), shape (n, 5)."""
+    energy, pt, eta, phi = objects.astype(np.float64).T
+    return np.column_stack([np.log(energy), np.log(pt), eta, np.cos(phi), np.sin(phi)])
+
+
 @dataclass(frozen=True)
 class PackedSplit:
     """One split of a packed file, memory-mapped.
@@ -236,9 +242,3 @@ def _check(name: str, split: PackedSplit, info: DataInfo) -> None:
         raise ValueError(f"{name} has types beyond {len(info.object_types)}")
     if not np.isfinite(split.features).all() or not np.isfinite(split.globals).all():
         raise ValueError(f"{name} has numbers that are not finite")
-
-
-def log_features(objects: Array) -> Array:
-    """Return (log E, log pT, eta, cos phi, sin phi) from (E, pT, eta, phi), shape (n, 5)."""
-    energy, pt, eta, phi = objects.astype(np.float64).T
-    return np.column_stack([np.log(energy), np.log(pt), eta, np.cos(phi), np.sin(phi)])

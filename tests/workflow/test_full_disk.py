@@ -116,18 +116,18 @@ def ready_events(monkeypatch):
 @pytest.mark.parametrize("name", ["simulate", "merge", "pack"])
 def test_a_full_disk_ends_a_process_with_one_sentence(disk, tmp_path, ready_events, name):
     """HDF5 itself would crash at the end of a process that could not write."""
-    arguments = ["--shard", "0", "--num-events", "10", *SHARD]
-    if name == "merge":
-        assert step("simulate", tmp_path / "shard_0.h5", *arguments) is None
-        arguments = ["--shards", tmp_path, "--num-events", "10", *SHARD]
-    elif name == "pack":
-        splits = {split: random_events(4, seed) for seed, split in enumerate(SPLITS)}
-        write_token_file(tmp_path / "tokens.h5", splits, OBJECT_TYPES, {})
-        arguments = ["--settings", "{}", *TYPES]
-    output = disk / f"{name}.h5"
-    paths = [tmp_path / "tokens.h5", output] if name == "pack" else [output]
+    shard = ["--shard", "0", "--num-events", "10", *SHARD]
+    assert step("simulate", tmp_path / "shard_0.h5", *shard) is None
+    splits = {split: random_events(4, seed) for seed, split in enumerate(SPLITS)}
+    write_token_file(tmp_path / "tokens.h5", splits, OBJECT_TYPES, {})
+    output = disk / "new.h5"
+    arguments = {
+        "simulate": [output, *shard],
+        "merge": [output, "--shards", tmp_path, "--num-events", "10", *SHARD],
+        "pack": [tmp_path / "tokens.h5", output, "--settings", "{}", *TYPES],
+    }
     leave(disk, 1)
-    command = [sys.executable, "-m", "globals_heads", name, *map(str, [*paths, *arguments])]
+    command = [sys.executable, "-m", "globals_heads", name, *map(str, arguments[name])]
     ended = subprocess.run(command, check=False, capture_output=True, text=True)
     lines = [line for line in ended.stderr.splitlines() if not line.startswith("Reading ")]
     assert (ended.returncode, len(lines)) == (1, 1), ended.stderr

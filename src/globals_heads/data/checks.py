@@ -58,14 +58,7 @@ def check_names(path: Path, names: list[str]) -> None:
 def check_dataset(path: Path, file: h5py.File, name: str, found: str | None) -> None:
     """Refuse a data set that is missing, lies elsewhere, or has a wrong type or shape.
 
-    Parameters
-    ----------
-    path, file
-        The token file.
-    name
-        Name of the data set in the layout, for instance X_train.
-    found
-        Its spelling in the file; None if it is missing.
+    `name` is its name in the layout, such as X_train, and `found` its spelling in the file.
     """
     # The folder of the packed data is named after the content of this file alone.
     outside = f"{name} in {path} leads to another place; store its values in the file itself."
@@ -94,17 +87,7 @@ def check_dataset(path: Path, file: h5py.File, name: str, found: str | None) -> 
 
 
 def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str]) -> None:
-    """Refuse a token file whose object types differ from the setting.
-
-    Parameters
-    ----------
-    path
-        The token file.
-    stated
-        Its attribute object_types; None if it has none.
-    object_types
-        The setting.
-    """
+    """Refuse a token file whose attribute object_types, `stated`, differs from the setting."""
     if stated is None:
         return
     try:
@@ -128,10 +111,8 @@ def check_rows(path: Path, split: str, rows: Array, labels: Array, num_types: in
     ----------
     path, split
         The token file and the name of the split, for messages.
-    rows
-        Events in the 92-column layout, shape (N, 92).
-    labels
-        One per event, shape (N,).
+    rows, labels
+        Events in the 92-column layout, shape (N, 92), and their labels, shape (N,).
     num_types
         Largest object-type code.
     """
@@ -147,55 +128,32 @@ def check_rows(path: Path, split: str, rows: Array, labels: Array, num_types: in
     real, eta = types > 0, objects[..., 2]
     largest = np.abs(np.where(real[..., None], objects[..., :2], 0)).max(axis=(1, 2))
     largest = np.maximum(largest, met)
-    repair = "so remove or repair that event"
-    # Array, mask of the wrong values, all values, and the message about the first wrong one.
+    no_type = (types < 0) | (types > num_types) | (types != np.round(types))
+    no_label = (np.abs(labels) >= 2**31) | (labels != np.round(labels))  # NaN differs from itself
+    absurd = real & (np.abs(eta) > MAX_ETA)
+    beyond = f"no collider reaches {MAX_ENERGY:g}"
+    # The quantity, its values, the mask of the wrong ones, and what is allowed.
     table = (
-        (
-            "X",
-            ~np.isfinite(rows),
-            rows,
-            "{value} in event {event}, column {place}; "
-            f"only finite numbers are allowed, {repair}",
-        ),
-        (
-            "X",
-            (types < 0) | (types > num_types) | (types != np.round(types)),
-            types,
-            "the object type {value:g} in event {event}, slot {place}; allowed are the integers "
-            f"0 (empty) to {num_types}, so repair the file or extend the setting object_types",
-        ),
-        (
-            "Y",
-            (np.abs(labels) >= 2**31) | (labels != np.round(labels)),  # NaN differs from itself
-            labels,
-            f"the label {{value:g}} in event {{event}}; only integers are allowed, {repair}",
-        ),
-        (
-            "X",
-            met < 0,
-            met,
-            f"the MET {{value:g}} in event {{event}}; it cannot be negative, {repair}",
-        ),
-        (
-            "X",
-            largest > MAX_ENERGY,
-            largest,
-            "the energy or momentum {value:g} in event {event}; "
-            f"no collider reaches {MAX_ENERGY:g}, {repair}",
-        ),
-        (
-            "X",
-            real & (np.abs(eta) > MAX_ETA),
-            eta,
-            "eta = {value:g} in event {event}, slot {place}; "
-            f"real objects lie within {MAX_ETA:g}, {repair}",
-        ),
+        ("", rows, ~np.isfinite(rows), "only finite numbers are allowed"),
+        ("the object type ", types, no_type, f"allowed are the integers 0 (empty) to {num_types}"),
+        ("the label ", labels, no_label, "only integers are allowed"),
+        ("the MET ", met, met < 0, "it cannot be negative"),
+        ("the energy or momentum ", largest, largest > MAX_ENERGY, beyond),
+        ("eta = ", eta, absurd, f"real objects lie within {MAX_ETA:g}"),
     )
-    for array, wrong, values, message in table:
-        if wrong.any():
-            first = tuple(np.argwhere(wrong)[0])
-            text = message.format(value=values[first], event=first[0], place=first[-1])
-            raise UserError(f"{array}_{split} in {path} has {text}.")
+    for quantity, values, wrong, allowed in table:
+        if not wrong.any():
+            continue
+        event, *place = np.argwhere(wrong)[0]
+        axis = "column" if values is rows else "slot"
+        where = f"event {event}, {axis} {place[0]}" if place else f"event {event}"
+        remedy = "remove or repair that event"
+        if values is types:
+            remedy = "repair the file or extend the setting object_types"
+        raise UserError(
+            f"{'Y' if values is labels else 'X'}_{split} in {path} has "
+            f"{quantity}{values[event, *place]:g} in {where}; {allowed}, so {remedy}."
+        )
 
 
 def check_any_objects(path: Path, types: list[Array], object_types: Mapping[int, str]) -> None:
@@ -210,14 +168,7 @@ def check_any_objects(path: Path, types: list[Array], object_types: Mapping[int,
 def check_objects(objects: Array, settings: PackSettings, split: str) -> None:
     """Refuse a split without objects, or with objects whose features are undefined.
 
-    Parameters
-    ----------
-    objects
-        (E, pT, eta, phi) of all real objects of a split, shape (n, 4).
-    settings
-        Choice of the features.
-    split
-        Name of the split and its file, for messages.
+    `objects` are (E, pT, eta, phi) of all real objects of the split, shape (n, 4).
     """
     if len(objects) == 0:
         raise UserError(
@@ -262,15 +213,7 @@ def check_shard(
 
 
 def check_sample(sizes: Mapping[int, int], num_shards: int, num_events: int) -> None:
-    """Refuse shards that are not all shards of one sample.
-
-    Parameters
-    ----------
-    sizes
-        Number of events by number of the shard.
-    num_shards, num_events
-        Size of the whole sample.
-    """
+    """Refuse shards that are not all shards of one sample; `sizes` are events by shard number."""
     if num_events < MIN_EVENTS:
         raise UserError(
             f"num_events is {num_events}, but a sample needs at least {MIN_EVENTS} to fill its "

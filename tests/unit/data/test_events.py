@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.testing import assert_array_equal
-from random_events import random_events
 
 from globals_heads.data.events import Events
 
@@ -16,11 +15,3 @@ def test_columns_are_those_of_the_public_layout():
     assert row.shape == (92,)
     assert_array_equal(row[:3], [2, 7, 0])
     assert_array_equal(row[18:28], [50, -1, 10, 11, 12, 13, 20, 21, 22, 23])
-
-
-def test_events_come_back_from_their_rows():
-    events = random_events(20)
-    again = Events.from_rows(events.rows, events.labels)
-    assert len(again) == len(again[:]) == 20
-    for name in ("types", "objects", "met", "labels"):
-        assert_array_equal(getattr(again, name), getattr(events, name).astype("f4"))

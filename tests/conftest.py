@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
-from globals_heads.data.token_file import Events, write_token_file
+from globals_heads.data.events import Events
+from globals_heads.data.token_file import write_token_file
 from globals_heads.settings import Settings
 
 # Tests run side by side, and two threads each on busy cores are many times slower than one.

@@ -1,8 +1,9 @@
-"""The command line: one sub-command per step of the study; it parses, calls, and nothing else.
+"""The command line: one sub-command per step of the study, which parses options and calls.
 
     python -m globals_heads --help
 
-A sub-command imports its own modules only, so that steps without torch start at once.
+Each sub-command imports its own stage inside the function, so that steps without torch start
+at once.
 """
 
 import os
@@ -45,14 +46,14 @@ app = typer.Typer(
 def main() -> None:
     """Run one step.
 
-    A problem that its reader can solve ends it with one sentence and code 1; a request to stop
-    that it can go on from, with `signals.EXIT_CODE`.
+    A problem that the user can solve ends the process with one sentence and exit code 1. A
+    requested stop ends it with `signals.EXIT_CODE`; the same command resumes.
     """
     try:
         app()
     except UserError as error:
         sys.exit(f"Error: {error}")
-    except OSError as error:  # a file or a disk, whichever of them it was; nothing in the code
+    except OSError as error:  # any other file that cannot be read or written
         sys.exit(
             f"Error: {brief(error)}; see that this file is there, that you may read it and write "
             "beside it, and that the disk has room, then run the same command again."
@@ -73,7 +74,7 @@ def _parsed(model: type[M]) -> Callable[[str], M]:
 
 
 def _object_types(text: str) -> dict[int, str]:
-    # A file of the user's may have other types than the simulation makes.
+    # A user's file may have other object types than the simulation.
     return validated(
         ObjectTypesSettings, {"object_types": _loaded(text)}, "--object-types"
     ).object_types
@@ -89,7 +90,7 @@ def _loaded(text: str) -> Any:
         ) from error
 
 
-SETTINGS_HELP = "The block of this step in config/config.yaml; what it lacks has its default."
+SETTINGS_HELP = "The block of this step in config/config.yaml; missing keys have their defaults."
 Output = Annotated[Path, typer.Argument(help="The file to make.")]
 Run = Annotated[Path, typer.Argument(help="The run's folder, which holds its cfg.yaml.")]
 Data = Annotated[Path, typer.Option(help="The packed file.")]
@@ -143,7 +144,7 @@ def simulate(
     settings: SimulateOption,
     object_types: ObjectTypes,
 ) -> None:
-    """Make one shard of events with Pythia, FastJet and a fast detector."""
+    """Simulate one shard of events with Pythia, FastJet and a fast detector."""
     from globals_heads.data.sample import simulate_shard
 
     simulate_shard(settings, object_types, shard, num_events, output)
@@ -172,7 +173,7 @@ def pack(
     object_types: ObjectTypes,
 ) -> None:
     """Check a token file and pack it."""
-    from globals_heads import packed as packing
+    from globals_heads.data import pack as packing
     from globals_heads.data.token_file import read_token_file
 
     splits = read_token_file(events, object_types)
@@ -223,7 +224,6 @@ def train(
         folder, started = RunFolder(run), datetime.now(UTC)
         settings = folder.read_settings()
         inputs = input_digests("train", settings, file_digest(data))
-        # Not under the lock, which the process that looks through the file would hold, too.
         packed = open_packed(data)
         with run_lock(run, lambda: stop.raise_if_asked("waiting for another process")):
             from globals_heads.train import train as training

@@ -1,31 +1,39 @@
-"""Files written whole or not at all, and the lock of a run."""
+"""Files written whole or not at all, HDF5 files opened with care, and the lock of a run."""
 
 import errno
 import fcntl
+import io
 import math
 import os
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from globals_heads.errors import UserError
+import h5py
+
+from globals_heads.errors import UserError, brief
 
 LOCK = ".lock"
 LOCK_PATIENCE_S = 1.0
-# How the line in a log begins that says who holds the lock.
+# The log line that names the holder of the lock begins with this word.
 WAITING = "Waiting"
+# A sound file opens within milliseconds, and the slowest disks in use deliver 1 MiB in a second.
+READ_PATIENCE_S = 60
+SLOWEST_READ_BYTES_PER_S = 2**20
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its name once the block has succeeded.
 
-    Nobody ever reads half a file, and a failed block leaves what stood at `path` untouched.
+    Readers never see half a file. A failed block leaves the old file at `path` untouched.
 
     Parameters
     ----------
@@ -46,7 +54,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private; results are to be as readable as any other new file.
+        # mkstemp makes private files; results get the permissions of any other new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -61,13 +69,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete the temporary files of `path` that a killed process left; it has one writer."""
+    """Delete the temporary files of `path` that a killed process left.
+
+    Only for a path with one writer: the temporary file of a living process would go, too.
+    """
     for temporary in path.parent.glob(f".{path.name}.*"):
         temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the names in `folder` last through a power cut."""
+    """Make the names in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -85,12 +96,117 @@ def _not_written(path: Path, error: OSError) -> UserError:
     )
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, as UTF-8 with Unix line ends."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def require_disk_space(path: Path, num_bytes: int) -> None:
+    """Raise `UserError` if the disk that will hold `path` has fewer than `num_bytes` free."""
+    existing = next(folder for folder in path.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free < num_bytes:
+        raise UserError(
+            f"{path} needs {num_bytes / 2**20:.1f} MiB but only {free / 2**20:.1f} MiB are free "
+            f"on the disk of {existing}; make room there, or take fewer events (num_events)."
+        )
+
+
+class _Hdf5Stream(io.FileIO):
+    """A file for HDF5 to write to, which hides its first error from HDF5 and keeps it.
+
+    When HDF5 cannot write as it closes a file, it keeps the file open, tries again at the end of
+    the process and crashes.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or nothing after the first error."""
+        rest = memoryview(data).cast("B")
+        num_bytes = len(rest)
+        try:
+            while rest and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return num_bytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size of the file, or do nothing after the first error."""
+        try:
+            if self.error is None:
+                super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0
+
+
+@contextmanager
+def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file that appears at `path` once the block has succeeded.
+
+    Parameters
+    ----------
+    path
+        The file to make.
+    options
+        Those of `h5py.File`.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written, for instance because the disk is full.
+    """
+    with atomic_path(path) as temporary, _Hdf5Stream(temporary, "r+") as stream:
+        with h5py.File(stream, "w", **options) as file:
+            yield file
+        if stream.error is not None:
+            raise stream.error
+
+
+@contextmanager
+def open_hdf5(path: Path, problem: str, remedy: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading.
+
+    Some damage makes HDF5 search for ever or crash, inside a call that Python cannot interrupt.
+    A line on stderr therefore names the file, and an alarm ends the process after a minute and
+    another second for each MiB of the file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    problem, remedy
+        What is wrong if the file cannot be read, and what to do.
+
+    Raises
+    ------
+    UserError
+        For any error of HDF5 or of the block.
+    """
+    print(f"Reading {path} (a damaged file can end this step here)", file=sys.stderr, flush=True)
+    try:
+        # The system's default action ends a process inside a C call; a Python handler cannot.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(READ_PATIENCE_S + path.stat().st_size // SLOWEST_READ_BYTES_PER_S)
+        with h5py.File(path, "r") as file:
+            yield file
+    except UserError:
+        raise
+    except Exception as error:  # h5py raises errors of many types
+        raise UserError(f"{path} {problem} ({brief(error)}); {remedy}.") from error
+    finally:
+        signal.alarm(0)
+
+
 @contextmanager
 def run_lock(folder: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock on `folder` for as long as the block runs, or this process lives.
+    """Hold a lock on `folder` until the block or this process ends.
 
-    A training process can outlive a Snakemake that was killed; without the lock it would
-    overwrite what the next one has made.
+    A training process can outlive a Snakemake that was killed. The lock keeps it from
+    overwriting the files of the next training.
 
     Parameters
     ----------
@@ -106,18 +222,18 @@ def run_lock(folder: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
     """
     path = folder / LOCK
     try:
-        # A file of its own: on NFS the lock of a folder would hold on one machine only.
+        # On NFS a lock on the folder itself would hold on one machine only.
         stream = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"{path} cannot be opened ({error.strerror}); give the folder of a run that you may "
             "write to."
         ) from error
-    with stream:  # closing it, as the end of the process does, releases the lock
+    with stream:  # closing the file releases the lock, and so does the end of the process
         _lock(stream, folder, while_waiting)
         try:
             stream.truncate(0)
-            # Past the stream's buffer, which closing would try in vain to empty onto a full disk.
+            # Unbuffered: closing a stream with a full buffer would fail again on a full disk.
             os.write(stream.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         except OSError as error:
             raise _not_written(path, error) from error
@@ -125,7 +241,7 @@ def run_lock(folder: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def _lock(stream: TextIO, folder: Path, while_waiting: Callable[[], None]) -> None:
-    # Not at once: who asks whether a lock is held holds it for a moment.
+    # `is_locked` takes the lock for a moment, so the message waits for longer than that.
     to_be_named_at = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
@@ -161,20 +277,3 @@ def is_locked(folder: Path) -> bool:
     except OSError:  # no such file, or a file system without locks
         return False
     return False
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8 with Unix line ends."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def require_disk_space(path: Path, num_bytes: int) -> None:
-    """Raise `UserError` if the disk that will hold `path` has fewer than `num_bytes` free."""
-    existing = next(folder for folder in path.absolute().parents if folder.is_dir())
-    free = shutil.disk_usage(existing).free
-    if free < num_bytes:
-        raise UserError(
-            f"{path} needs {num_bytes / 2**20:.1f} MiB but only {free / 2**20:.1f} MiB are free "
-            f"on the disk of {existing}; make room there, or take fewer events (num_events)."
-        )

@@ -18,24 +18,30 @@ def delta_r(eta_a: Array, phi_a: Array, eta_b: Array, phi_b: Array) -> Array:
     return np.hypot(eta_a - eta_b, wrap_angle(phi_a - phi_b))
 
 
+def components(pt: Array, phi: Array) -> Array:
+    """Return (x, y) of transverse vectors in the units of `pt`, shape (n, 2)."""
+    direction: Array = np.stack([np.cos(phi), np.sin(phi)], axis=-1)
+    return pt[:, None] * direction
+
+
 def event_sum(values: Array, offsets: NDArray[np.integer[Any]]) -> Array:
-    """Return the sum of `values` over each event's objects, 0 for events without any.
+    """Return the sum of `values` over the objects of each event; 0 for an event without objects.
 
     Parameters
     ----------
     values
-        Of all objects, event after event, shape (n,).
+        One number per object, event after event, shape (n,).
     offsets
         Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
     """
-    # Differences of a running sum would lose digits; reduceat cannot do empty events.
+    # Differences of a running sum would lose digits; reduceat cannot sum empty events.
     event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     sums: Array = np.bincount(event, values, minlength=len(offsets) - 1).astype(np.float64)
     return sums
 
 
 def vector_sum(pt: Array, phi: Array, offsets: NDArray[np.integer[Any]]) -> Array:
-    """Return the transverse vector sum of each event's objects.
+    """Return the transverse vector sum of the objects of each event.
 
     Parameters
     ----------
@@ -47,7 +53,6 @@ def vector_sum(pt: Array, phi: Array, offsets: NDArray[np.integer[Any]]) -> Arra
     Returns
     -------
     Array
-        (x, y) in the units of `pt`, shape (N, 2); zero for events without objects.
+        (x, y) in the units of `pt`, shape (N, 2); zero for an event without objects.
     """
-    components = pt[:, None] * np.stack([np.cos(phi), np.sin(phi)], axis=-1)
-    return np.stack([event_sum(c, offsets) for c in components.T], axis=-1)
+    return np.stack([event_sum(c, offsets) for c in components(pt, phi).T], axis=-1)

@@ -1,8 +1,9 @@
-"""Packed data: real objects only, normalised once, memory-mapped by every run.
+"""The packed file: normalised events that every training and evaluation reads, memory-mapped.
 
-A packed file holds, for each split, the normalised features of all real objects one after the
-other, their types, the offsets at which events begin, and the normalised globals. What turns
-them back into GeV and radians travels with them. This module knows nothing of torch.
+A packed file holds for each split the normalised features of all real objects one after the
+other, their types, the offsets at which events begin, and the normalised globals; and, as the
+attribute `info`, all that turns them back into GeV and radians. `data/pack.py` writes it. This
+module knows nothing of torch and of the data stage.
 """
 
 import json
@@ -17,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
-from globals_heads.data.token_file import SPLITS, Events
 from globals_heads.errors import UserError
-from globals_heads.files import require_disk_space
-from globals_heads.hdf5 import new_hdf5, open_hdf5
-from globals_heads.kinematics import wrap_angle
+from globals_heads.files import open_hdf5
+from globals_heads.kinematics import components, wrap_angle
 from globals_heads.settings import PackSettings
 
 SCHEMA_VERSION = 1
+SPLITS = ("train", "val", "test")
+_ARRAYS = {"features": "float32", "types": "uint8", "offsets": "int64", "globals": "float32"}
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """One linear scale per column, and which columns are angles.
+    """One linear scale per column, and the period of columns that are angles.
 
     Attributes
     ----------
@@ -59,17 +60,17 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a model must know about its data; stored in the packed file and in every model.pt.
+    """Meaning of the packed numbers; stored in the packed file and in every model.pt.
 
     Attributes
     ----------
     features, globals
         Normalisation of the token features and of the globals target.
     met_scale_gev
-        Common scale of the MET components in the training split: the unit of every
+        Common scale in GeV of the MET components in the training split: the unit of every
         normalised globals error.
     num_slots
-        Slots of an event, the divisor of the pooled latent.
+        Slots of an event, padding included; the pooled latent is divided by it.
     object_types
         Names of the object types, in the order of their codes from 1.
     pack
@@ -84,12 +85,12 @@ class DataInfo:
     pack: PackSettings
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types only, for JSON and for model.pt."""
+        """Return the fields as plain types, for JSON and for model.pt."""
         return asdict(self) | {"pack": self.pack.model_dump()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DataInfo":
-        """Return the inverse of `as_dict`."""
+        """Return the object whose `as_dict` gave `values`."""
         columns = {
             name: Normalisation(**{k: tuple(v) for k, v in values[name].items()})
             for name in ("features", "globals")
@@ -114,7 +115,13 @@ class DataInfo:
     def met_components(self, globals_: Array) -> Array:
         """Return (MET_x, MET_y) in GeV from normalised globals, shape (N, 2)."""
         columns = self.globals.denormalise(globals_)
-        return _components(columns) if self.pack.globals_target == "polar" else columns
+        return components(*columns.T) if self.pack.globals_target == "polar" else columns
+
+
+def log_features(objects: Array) -> Array:
+    """Return (log E, log pT, eta, cos phi, sin phi) from (E, pT, eta, phi), shape (n, 5)."""
+    energy, pt, eta, phi = objects.astype(np.float64).T
+    return np.column_stack([np.log(energy), np.log(pt), eta, np.cos(phi), np.sin(phi)])
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ class PackedSplit:
         return len(self.offsets) - 1
 
     def gather(self, order: NDArray[np.integer[Any]]) -> "PackedSplit":
-        """Return the events `order` one after the other, copied into memory."""
+        """Return the events with the numbers `order`, in that order, copied into memory."""
         counts = np.diff(self.offsets)[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         # Object k of the i-th chosen event sits at its event's old offset plus k.
@@ -159,80 +166,12 @@ class PackedSplit:
 
 @dataclass(frozen=True)
 class PackedData:
-    """A packed file: its three splits and what they mean."""
+    """The three splits of a packed file, and the meaning of their numbers."""
 
     info: DataInfo
     train: PackedSplit
     val: PackedSplit
     test: PackedSplit
-
-
-def pack(
-    splits: Mapping[str, Events],
-    object_types: Mapping[int, str],
-    settings: PackSettings,
-    source: str,
-    output: Path,
-) -> None:
-    """Write events as a packed file.
-
-    Parameters
-    ----------
-    splits
-        Events of train, val and test.
-    object_types
-        Meaning of the object-type codes.
-    settings
-        Which features and which globals target.
-    source
-        Name of the token file, for messages.
-    output
-        The file to make.
-
-    Raises
-    ------
-    UserError
-        If a feature is undefined for some object, or the disk is too small.
-    """
-    real = {name: events.types > 0 for name, events in splits.items()}
-    features = {
-        name: _features(events.objects[real[name]], settings, f"{name} split of {source}")
-        for name, events in splits.items()
-    }
-    targets = {
-        name: events.met if settings.globals_target == "polar" else _components(events.met)
-        for name, events in splits.items()
-    }
-    for name, columns in features.items():
-        if len(columns) == 0:
-            raise UserError(
-                f"The {name} split of {source} holds no objects, but each split needs at least "
-                "one; move events with objects to it."
-            )
-    num_bytes = sum(
-        f.nbytes // 2 + e.types.size + len(e) * 16
-        for f, e in zip(features.values(), splits.values(), strict=True)
-    )
-    require_disk_space(output, num_bytes)
-    info = DataInfo(
-        features=_fit_features(features["train"], settings),
-        globals=_fit_globals(targets["train"], settings),
-        met_scale_gev=_common_scale(_components(splits["train"].met)),
-        num_slots=splits["train"].types.shape[1],
-        object_types=tuple(object_types.values()),
-        pack=settings,
-    )
-    # Without alignment numpy could not map the data sets as arrays that torch accepts.
-    with new_hdf5(output, alignment_threshold=1, alignment_interval=64) as file:
-        file.attrs["schema_version"] = SCHEMA_VERSION
-        file.attrs["info"] = json.dumps(info.as_dict())
-        for name, events in splits.items():
-            counts = real[name].sum(axis=1)
-            group = file.create_group(name)
-            group["features"] = info.features.normalise(features[name]).astype(np.float32)
-            group["types"] = events.types[real[name]]
-            group["offsets"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-            group["globals"] = info.globals.normalise(targets[name]).astype(np.float32)
 
 
 def open_packed(path: Path) -> PackedData:
@@ -262,12 +201,9 @@ def open_packed(path: Path) -> PackedData:
     return PackedData(info=info, **splits)
 
 
-_ARRAYS = {"features": "float32", "types": "uint8", "offsets": "int64", "globals": "float32"}
-
-
 def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
     offset = dataset.id.get_offset()
-    if dataset.size == 0:  # an empty data set has no place in the file
+    if dataset.size == 0:  # HDF5 stores an empty data set nowhere in the file
         return np.empty(dataset.shape, dataset.dtype)
     if offset is None:
         raise ValueError(f"{dataset.name} is not stored in one piece")
@@ -275,7 +211,7 @@ def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
 
 
 def _check_info(info: DataInfo) -> None:
-    """Raise `ValueError` if the normalisation is none."""
+    """Raise `ValueError` if the normalisation cannot be used."""
     scales = [info.met_scale_gev, *info.features.scale, *info.globals.scale]
     numbers = [*info.features.mean, *info.features.period, *info.globals.mean, *info.globals.period]
     if not all(math.isfinite(x) for x in scales + numbers) or min(scales) <= 0:
@@ -289,7 +225,7 @@ def _check_info(info: DataInfo) -> None:
 
 
 def _check(name: str, split: PackedSplit, info: DataInfo) -> None:
-    """Raise `ValueError` if a split is not what `pack` writes."""
+    """Raise `ValueError` if a split is not as `pack` writes it."""
     for array, dtype in _ARRAYS.items():
         if getattr(split, array).dtype != dtype:
             raise ValueError(f"{array} of {name} are {getattr(split, array).dtype}, not {dtype}")
@@ -306,61 +242,3 @@ def _check(name: str, split: PackedSplit, info: DataInfo) -> None:
         raise ValueError(f"{name} has types beyond {len(info.object_types)}")
     if not np.isfinite(split.features).all() or not np.isfinite(split.globals).all():
         raise ValueError(f"{name} has numbers that are not finite")
-
-
-def _features(objects: Array, settings: PackSettings, source: str) -> Array:
-    """Return the features before normalisation, shape (n, F), from (E, pT, eta, phi)."""
-    energy, pt, eta, phi = objects.astype(np.float64).T
-    if settings.features == "raw":
-        return np.column_stack([energy, pt, eta, wrap_angle(phi)])
-    wrong = (energy <= 0) | (pt <= 0)
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        raise UserError(
-            f"Object {i} of the {source} has E = {energy[i]:g} and pT = {pt[i]:g}; logarithms need "
-            "both above 0, so repair the file or set pack.features to raw."
-        )
-    return log_features(objects)
-
-
-def log_features(objects: Array) -> Array:
-    """Return (log E, log pT, eta, cos phi, sin phi) from (E, pT, eta, phi), shape (n, 5)."""
-    energy, pt, eta, phi = objects.astype(np.float64).T
-    return np.column_stack([np.log(energy), np.log(pt), eta, np.cos(phi), np.sin(phi)])
-
-
-def _components(met: Array) -> Array:
-    """Return (MET_x, MET_y) from (MET, METphi), shape (N, 2)."""
-    met = met.astype(np.float64)
-    direction: Array = np.column_stack([np.cos(met[:, 1]), np.sin(met[:, 1])])
-    return met[:, :1] * direction
-
-
-def _common_scale(components: Array) -> float:
-    return math.sqrt(float(components.var(axis=0).mean())) or 1.0
-
-
-def _fit_features(features: Array, settings: PackSettings) -> Normalisation:
-    if settings.features == "raw":
-        return _fit(features, ("energy", "pt", "eta", "phi"), angle=3)
-    return _fit(features, ("log_energy", "log_pt", "eta", "cos_phi", "sin_phi"))
-
-
-def _fit_globals(target: Array, settings: PackSettings) -> Normalisation:
-    if settings.globals_target == "polar":
-        return _fit(target, ("met", "metphi"), angle=1)
-    mean = target.mean(axis=0)
-    # One scale for both components: MET has no preferred direction.
-    scale = _common_scale(target)
-    return Normalisation(
-        ("met_x", "met_y"), (float(mean[0]), float(mean[1])), (scale,) * 2, (0.0,) * 2
-    )
-
-
-def _fit(columns: Array, names: tuple[str, ...], angle: int | None = None) -> Normalisation:
-    mean, scale = columns.mean(axis=0), columns.std(axis=0)
-    period = np.zeros(len(names))
-    if angle is not None:
-        mean[angle], period[angle] = 0, 2 * np.pi  # the mean of an angle has no meaning
-    scale = np.where(scale > 0, scale, 1)
-    return Normalisation(names, *(tuple(map(float, v)) for v in (mean, scale, period)))

@@ -26,7 +26,7 @@ from globals_heads.settings import RunKey, RunSettings, Settings
 
 PACKAGE = Path(__file__).parent
 
-_DATA = ("data.token_file", "kinematics")
+_EVENTS = ("data.events", "data.token_file", "kinematics")
 _NETWORK = (
     "train.bottlenecks",
     "train.codebook",
@@ -35,14 +35,14 @@ _NETWORK = (
     "train.train",
     "train.training_state",
 )
-_LEARNED = (*_NETWORK, "data.token_file", "facts", "kinematics", "packed")
+_LEARNED = (*_NETWORK, "facts", "kinematics", "packed")
 _MEASURED = (*_LEARNED, "evaluate.evaluate", "evaluate.metrics", "evaluate.physics")
 _RESULTS = ("compare.results", "compare.statistics", "compare.summary", "facts")
 # The modules that decide what each step makes. An edit of one of them makes the step's results
 # again. tests/unit/test_provenance.py finds a module that is missing here.
 MODULES = {
-    "simulate": (*_DATA, "data.detector", "data.pythia", "data.sample"),
-    "pack": (*_DATA, "packed"),
+    "simulate": (*_EVENTS, "data.detector", "data.pythia", "data.sample"),
+    "pack": (*_EVENTS, "data.pack", "packed"),
     "train": _LEARNED,
     "evaluate": _MEASURED,
     "baselines": (*_MEASURED, "evaluate.baselines"),
@@ -72,9 +72,9 @@ MODULES = {
 # parameters) and the ways in which files are written and steps are stopped and resumed.
 NEUTRAL = (
     "arrays",
+    "data.checks",
     "errors",
     "files",
-    "hdf5",
     "provenance",
     "settings",
     "status",

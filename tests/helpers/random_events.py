@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from globals_heads.data.token_file import NUM_SLOTS, Events
-from globals_heads.packed import PackedData, open_packed, pack
+from globals_heads.data.events import NUM_SLOTS, Events
+from globals_heads.data.pack import pack
+from globals_heads.packed import SPLITS, PackedData, open_packed
 from globals_heads.settings import PackSettings, Settings
 
 OBJECT_TYPES = Settings().object_types
@@ -32,6 +33,6 @@ def random_events(num_events: int, seed: int = 0) -> Events:
 
 def pack_random(path: Path, settings: PackSettings, num_events: int = 60) -> PackedData:
     """Return packed random events."""
-    splits = {name: random_events(num_events, i) for i, name in enumerate(("train", "val", "test"))}
+    splits = {name: random_events(num_events, i) for i, name in enumerate(SPLITS)}
     pack(splits, OBJECT_TYPES, settings, "random events", path)
     return open_packed(path)

@@ -12,7 +12,8 @@ from random_events import OBJECT_TYPES
 from typer.testing import CliRunner
 
 from globals_heads.cli import app
-from globals_heads.data.token_file import NUM_SLOTS, Events, write_token_file
+from globals_heads.data.events import NUM_SLOTS, Events
+from globals_heads.data.token_file import write_token_file
 from globals_heads.facts import RunFolder
 from globals_heads.settings import Settings
 from globals_heads.tables import read_summary

@@ -16,14 +16,31 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from damage import (
+    UNREADABLE,
+    absent,
+    attribute,
+    copied_from,
+    cut,
+    dataset,
+    edited,
+    empty,
+    folder,
+    noise,
+    planted,
+    repeated_line,
+    text,
+    without_column,
+)
 from random_events import OBJECT_TYPES, random_events
 
 from globals_heads import cli
 from globals_heads.data import sample
 from globals_heads.data.token_file import write_token_file
 from globals_heads.facts import RunFolder
+from globals_heads.packed import SPLITS
 from globals_heads.settings import Settings, SimulateSettings
-from globals_heads.train.signals import SIGNALS
+from globals_heads.train.signals import SIGNALS, Stopped
 
 STUDY = Settings(
     latent_space=["none", "vq"],
@@ -34,6 +51,7 @@ STUDY = Settings(
     train={"device": "cpu", "batch_size": 16},
 )
 NONE, VQ = "runs/none/beta_1/seed_0", "runs/vq/beta_1/seed_0"
+CFG, MODEL, FACTS = f"{VQ}/cfg.yaml", f"{VQ}/model.pt", f"{VQ}/facts"
 SHARDS = SimulateSettings(shard_size=10)
 # Without these two rights the permissions of files hold for root as for anybody.
 AS_ANYBODY = ("setpriv", "--inh-caps=-dac_override,-dac_read_search")
@@ -47,14 +65,13 @@ def command_lines():
     summary = ["--summary", "summary.csv"]
     measured = [*summary, "--results", ".", "--linear-fit", "events_test.npz"]
     drawn = [*summary, "--grid", grid, "--settings", "{}"]
-    made_from = ["--settings", "{}", "--object-types", types]
     network = ["--settings", STUDY.globals_only_network.model_dump_json()]
     return {
         "merge": [
             *("merged.h5", "--shards", "shards", "--num-events", "20"),
             *("--settings", SHARDS.model_dump_json(), "--object-types", types),
         ],
-        "pack": ["tokens.h5", "packed.h5", *made_from],
+        "pack": ["tokens.h5", "packed.h5", "--settings", "{}", "--object-types", types],
         "baselines": [
             *("baselines.csv", "--errors", "events_test.npz", "--manifest", "manifest.json"),
             *(*data, *network),
@@ -83,11 +100,10 @@ def command_lines():
 STEPS = command_lines()
 
 
-def run(folder, step, *arguments):
-    """Run a step in `folder` as `python -m globals_heads` does; return what it exits with."""
+def run(step, *arguments):
+    """Run a step as `python -m globals_heads` does; return what it exits with."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
         patch.setattr(sys, "argv", ["globals_heads", step, *(arguments or STEPS[step])])
         try:
             cli.main()
@@ -102,135 +118,43 @@ def run(folder, step, *arguments):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A folder with a small study of two runs, made by the steps themselves."""
-    folder = tmp_path_factory.mktemp("finished")
-    splits = {name: random_events(40, seed) for seed, name in enumerate(("train", "val", "test"))}
-    write_token_file(folder / "tokens.h5", splits, OBJECT_TYPES, {})
+    path = tmp_path_factory.mktemp("finished")
+    splits = {name: random_events(40, seed) for seed, name in enumerate(SPLITS)}
+    write_token_file(path / "tokens.h5", splits, OBJECT_TYPES, {})
     with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
         patch.setattr(sample, "_accepted_batches", lambda *of: [(random_events(of[-1]), of[-1])])
         for shard in (0, 1):
-            path = folder / f"shards/shard_{shard}.h5"
-            sample.simulate_shard(SHARDS, OBJECT_TYPES, shard, 10, path)
-    for step in ("merge", "pack", "baselines"):
-        assert run(folder, step) == 0
-    for key in STUDY.runs:
-        run_folder = RunFolder.of(folder, key.name)
-        run_folder.path.mkdir(parents=True)
-        run_folder.settings.write_text(yaml.safe_dump(STUDY.run_settings(key).model_dump()))
-        for step in ("train", "evaluate"):
-            path = str(run_folder.path.relative_to(folder))
-            assert run(folder, step, path, *STEPS[step][1:]) == 0
-    for step in ("collect", "compare"):
-        assert run(folder, step) == 0
-    return folder
+            output = path / f"shards/shard_{shard}.h5"
+            sample.simulate_shard(SHARDS, OBJECT_TYPES, shard, 10, output)
+        for step in ("merge", "pack", "baselines"):
+            assert run(step) == 0
+        for key in STUDY.runs:
+            run_folder = RunFolder.of(path, key.name)
+            run_folder.path.mkdir(parents=True)
+            run_folder.settings.write_text(yaml.safe_dump(STUDY.run_settings(key).model_dump()))
+            for step in ("train", "evaluate"):
+                assert run(step, str(run_folder.path.relative_to(path)), *STEPS[step][1:]) == 0
+        for step in ("collect", "compare"):
+            assert run(step) == 0
+    return path
 
 
 @pytest.fixture
-def study(finished, tmp_path):
-    """A copy of the finished study, to spoil."""
-    return shutil.copytree(finished, tmp_path / "study")
+def study(finished, tmp_path, monkeypatch):
+    """A copy of the finished study, to spoil; the working directory."""
+    path = shutil.copytree(finished, tmp_path / "study")
+    monkeypatch.chdir(path)
+    return path
 
 
-def contents(folder):
-    """Return what each file holds, logs of writers apart."""
+def contents(path):
+    """Return what each file holds, lock files apart."""
     return {
-        path: path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        each: each.read_bytes()
+        for each in path.rglob("*")
+        if each.is_file() and each.name != ".lock"
     }
-
-
-def absent(path):
-    path.unlink()
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def cut(path):
-    content = path.read_bytes()
-    path.write_bytes(content[: np.random.default_rng(len(path.name)).integers(len(content))])
-
-
-def noise(path):
-    path.write_bytes(np.random.default_rng(0).bytes(3000))
-
-
-def folder(path):
-    path.unlink()
-    path.mkdir()
-
-
-def text(content):
-    def write(path):
-        path.write_text(content)
-
-    write.__name__ = f"text_{content[:20]}"
-    return write
-
-
-def edited(old, new):
-    def replace(path):
-        content = path.read_text()
-        assert old in content
-        path.write_text(content.replace(old, new, 1))
-
-    replace.__name__ = f"{old[:20]}_becomes_{new[:20]}".replace("\n", "_")
-    return replace
-
-
-def copied_from(name):
-    def copy(path):
-        root = next(parent for parent in path.parents if (parent / "tokens.h5").exists())
-        shutil.copy(root / name, path)
-
-    copy.__name__ = f"copied_from_{name.replace('/', '_')}"
-    return copy
-
-
-def repeated_line(path):
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines, lines[-1]]))
-
-
-def without_column(name):
-    def remove(path):
-        rows = [line.split(",") for line in path.read_text().splitlines()]
-        place = rows[0].index(name)
-        path.write_text("\n".join(",".join(r[:place] + r[place + 1 :]) for r in rows) + "\n")
-
-    remove.__name__ = f"without_{name}"
-    return remove
-
-
-def dataset(name, change):
-    def replace(path):
-        with h5py.File(path, "r+") as file:
-            values = change(file[name][...])
-            del file[name]
-            file[name] = values
-
-    replace.__name__ = f"{name.replace('/', '_')}_changed"
-    return replace
-
-
-def attribute(name, value):
-    def replace(path):
-        with h5py.File(path, "r+") as file:
-            file.attrs[name] = value
-
-    replace.__name__ = f"{name}_is_{str(value)[:10]}"
-    return replace
-
-
-def planted(place, value):
-    """Put one value into an array."""
-
-    def change(values):
-        values[place] = value
-        return values
-
-    return change
 
 
 def twice(path):
@@ -245,7 +169,7 @@ def claims_to_be_huge(path):
 
 
 class Hostile:
-    """What runs a command when it is unpickled without care."""
+    """An object that runs a command when it is unpickled without care."""
 
     def __reduce__(self):
         return os.mkdir, ("hacked",)
@@ -278,154 +202,156 @@ def arrays(change):
         with np.load(path) as content:
             np.savez(path, **{name: change(content[name]) for name in content.files})
 
-    replace.__name__ = "arrays_changed"
     return replace
 
 
-def model(change):
+def model(*keys, value):
+    """Set one entry of a model.pt."""
+
     def replace(path):
         content = torch.load(path, weights_only=True)
-        change(content)
+        place = content
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
         torch.save(content, path)
 
-    replace.__name__ = "model_changed"
     return replace
-
-
-def nan_weight(content):
-    next(iter(content["weights"].values())).fill_(torch.nan)
-
-
-def other_shape(content):
-    content["weights"]["encoder.0.weight"] = torch.zeros(3, 3)
-
-
-def other_version(content):
-    content["schema_version"] = "9"
-
-
-def no_settings(content):
-    content["settings"] = [1, 2]
 
 
 def info(**changes):
+    """Change entries of the packed file's attribute info."""
+
     def replace(path):
         with h5py.File(path, "r+") as file:
             file.attrs["info"] = json.dumps(json.loads(file.attrs["info"]) | changes)
 
-    replace.__name__ = f"info_{next(iter(changes))}"
     return replace
 
 
-DEEP = "[" * 2000
-FACTS = f"{VQ}/facts"
-# Step, file, what happens to it, and a part of the sentence besides the file's name.
+DEEP = "[" * 600
+WEIGHT = ("weights", "encoder.0.weight")
+# Step, file, damages, and a part of the sentence besides the file's name.
 BAD = [
-    # token files
-    *(("pack", "tokens.h5", spoil, "token file") for spoil in (absent, empty, cut, noise, folder)),
-    ("pack", "tokens.h5", twice, "delete one of them"),
-    ("pack", "tokens.h5", claims_to_be_huge, "cannot be read"),
-    ("pack", "tokens.h5", dataset("X_train", planted((3, 50), np.nan)), "remove or repair"),
-    ("pack", "tokens.h5", dataset("X_train", planted((3, 18), 1e30)), "no collider"),
-    ("pack", "tokens.h5", dataset("X_test", lambda x: x[:, :-1]), "92-column layout"),
-    ("pack", "tokens.h5", dataset("Y_val", lambda y: planted(2, np.nan)(y * 1.0)), "label nan"),
-    ("pack", "tokens.h5", dataset("Y_val", lambda y: y + 0.5), "only integers"),
-    ("pack", "tokens.h5", dataset("Y_val", lambda y: y * 1e30), "only integers"),
-    ("pack", "tokens.h5", dataset("Y_val", lambda y: y[1:]), "exactly one"),
-    ("pack", "tokens.h5", attribute("object_types", DEEP), "correct or delete it"),
-    ("pack", "tokens.h5", attribute("object_types", np.zeros(3)), "correct or delete it"),
-    ("pack", "tokens.h5", copied_from("packed.h5"), "has no data set X_train"),
+    # token files; unit/data/test_checks.py has the bad rows
+    ("pack", "tokens.h5", UNREADABLE, "token file"),
+    ("pack", "tokens.h5", [twice], "delete one of them"),
+    ("pack", "tokens.h5", [claims_to_be_huge], "cannot be read"),
+    ("pack", "tokens.h5", [dataset("X_train", planted((3, 50), np.nan))], "remove or repair"),
+    (
+        "pack",
+        "tokens.h5",
+        [attribute("object_types", value) for value in (3 * DEEP, np.zeros(3))],
+        "correct or delete it",
+    ),
+    ("pack", "tokens.h5", [copied_from("packed.h5")], "has no data set X_train"),
     # shards
-    *(("merge", "shards/shard_1.h5", spoil, "made again") for spoil in (absent, cut, folder)),
-    ("merge", "shards/shard_1.h5", copied_from("shards/shard_0.h5"), "different shards"),
-    ("merge", "shards/shard_1.h5", copied_from("tokens.h5"), "cannot be read as a shard"),
-    ("merge", "shards/shard_1.h5", dataset("X", lambda x: x[:, :7]), "cannot be read as a shard"),
-    ("merge", "shards/shard_1.h5", attribute("counts", "{"), "cannot be read as a shard"),
-    # packed files
-    *(("train", "packed.h5", spoil, "packed") for spoil in (absent, empty, cut, noise, folder)),
-    ("train", "packed.h5", copied_from("tokens.h5"), "no packed file"),
-    ("train", "packed.h5", attribute("info", "[]"), "no packed file"),
-    ("train", "packed.h5", attribute("schema_version", 99), "schema version 99"),
-    ("train", "packed.h5", dataset("val/offsets", lambda x: x[::-1]), "contradict"),
-    ("train", "packed.h5", dataset("val/offsets", lambda x: x + 1), "contradict"),
-    ("train", "packed.h5", dataset("train/types", lambda x: x + 100), "types beyond"),
-    ("train", "packed.h5", dataset("train/features", lambda x: x * np.nan), "not finite"),
-    ("train", "packed.h5", dataset("train/globals", lambda x: x[:3]), "contradict"),
-    ("train", "packed.h5", info(features=[]), "no packed file"),
-    ("baselines", "packed.h5", cut, "no packed file"),
+    ("merge", "shards/shard_1.h5", (absent, cut, folder), "made again"),
+    ("merge", "shards/shard_1.h5", [copied_from("shards/shard_0.h5")], "different shards"),
+    ("merge", "shards/shard_1.h5", [copied_from("tokens.h5")], "cannot be read as a shard"),
+    ("merge", "shards/shard_1.h5", [dataset("X", lambda x: x[:, :7])], "the shapes (10, 7)"),
+    ("merge", "shards/shard_1.h5", [attribute("counts", "{")], "cannot be read as a shard"),
+    # packed files; unit/test_packed.py has more
+    ("train", "packed.h5", UNREADABLE, "packed"),
+    ("train", "packed.h5", [copied_from("tokens.h5"), attribute("info", "[]")], "no packed file"),
+    ("train", "packed.h5", [attribute("schema_version", 99)], "schema version 99"),
+    ("baselines", "packed.h5", [cut], "no packed file"),
     # settings of a run
-    *(("train", f"{VQ}/cfg.yaml", spoil, "cfg.yaml") for spoil in (absent, empty, noise, folder)),
-    ("train", f"{VQ}/cfg.yaml", text(DEEP), "no YAML file"),
-    ("train", f"{VQ}/cfg.yaml", text("a: &a [*a]"), "cfg.yaml"),
-    ("train", f"{VQ}/cfg.yaml", text("epochs: 2024-99-99"), "no YAML file"),
-    ("train", f"{VQ}/cfg.yaml", text("!!python/object/apply:os.mkdir [hacked]"), "no YAML file"),
-    ("train", f"{VQ}/cfg.yaml", edited("latent_dim: 4", f"latent_dim: 1{'0' * 30}"), "latent_dim"),
-    ("train", f"{VQ}/cfg.yaml", edited("epochs: 2", f"epochs: 0x{'f' * 9999}"), "epochs"),
-    ("train", f"{VQ}/cfg.yaml", edited("seed: 0", "seed: 99999999999999999999"), "seed"),
-    ("train", f"{VQ}/cfg.yaml", edited("codebook_size: 8", "codebook_size: []"), "codebook_size"),
-    ("plot-run", f"{VQ}/cfg.yaml", cut, "cfg.yaml"),
+    ("train", CFG, (absent, empty, noise, folder), "cfg.yaml"),
+    (
+        "train",
+        CFG,
+        [text(DEEP), text("epochs: 2024-99-99"), text("!!python/object/apply:os.mkdir [hacked]")],
+        "no YAML file",
+    ),
+    ("train", CFG, [text("a: &a [*a]")], "cfg.yaml"),
+    ("train", CFG, [edited("latent_dim: 4", f"latent_dim: 1{'0' * 30}")], "latent_dim"),
+    ("train", CFG, [edited("epochs: 2", f"epochs: 0x{'f' * 9999}")], "epochs"),
+    ("train", CFG, [edited("seed: 0", "seed: 99999999999999999999")], "seed"),
+    ("train", CFG, [edited("codebook_size: 8", "codebook_size: []")], "codebook_size"),
+    ("plot-run", CFG, [cut], "cfg.yaml"),
     # models
-    *(
-        ("evaluate", f"{VQ}/model.pt", spoil, "no model.pt that can be read")
-        for spoil in (absent, empty, cut, noise, folder, hostile_torch, hostile_pickle)
+    (
+        "evaluate",
+        MODEL,
+        (*UNREADABLE, hostile_torch, hostile_pickle),
+        "no model.pt that can be read",
     ),
-    *(
-        ("evaluate", f"{VQ}/model.pt", model(change), "model.pt")
-        for change in (nan_weight, other_shape, other_version, no_settings)
+    (
+        "evaluate",
+        MODEL,
+        [
+            model(*WEIGHT, value=torch.full((8, 7), torch.nan)),
+            model(*WEIGHT, value=torch.zeros(3, 3)),
+            model("schema_version", value="9"),
+            model("settings", value=[1, 2]),
+        ],
+        "model.pt",
     ),
-    ("evaluate", f"{VQ}/model.pt", copied_from(f"{NONE}/model.pt"), "other settings"),
-    ("evaluate", "packed.h5", info(met_scale_gev=1.0), "other packed data"),
+    ("evaluate", MODEL, [copied_from(f"{NONE}/model.pt")], "other settings"),
+    ("evaluate", "packed.h5", [info(met_scale_gev=1.0)], "other packed data"),
     # facts
-    *(
-        ("collect", f"{FACTS}/metrics_val.csv", spoil, "run snakemake again")
-        for spoil in (empty, noise, repeated_line, without_column("loss"))
+    (
+        "collect",
+        f"{FACTS}/metrics_val.csv",
+        (empty, noise, repeated_line, without_column("loss")),
+        "run snakemake again",
     ),
-    ("collect", f"{FACTS}/metrics_val.csv", edited("vq,1,0,,2", "vq,1,0,,3"), "the epochs 1 to 2"),
-    ("collect", f"{FACTS}/metrics_train.csv", edited("\nvq/beta_1", "\nvq/beta_7"), "vq/beta_7"),
-    ("collect", f"{FACTS}/metrics_train.csv", edited(",0.001,", ",fast,"), "fast"),
-    ("collect", f"{FACTS}/metrics_test.csv", repeated_line, "twice"),
-    ("collect", f"{FACTS}/metrics_test.csv", without_column("value"), "lacks value"),
+    ("collect", f"{FACTS}/metrics_val.csv", [edited("vq,1,0,,2", "vq,1,0,,3")], "epochs 1 to 2"),
+    ("collect", f"{FACTS}/metrics_train.csv", [edited("\nvq/beta_1", "\nvq/beta_7")], "vq/beta_7"),
+    ("collect", f"{FACTS}/metrics_train.csv", [edited(",0.001,", ",fast,")], "fast"),
+    ("collect", f"{FACTS}/metrics_test.csv", [repeated_line], "twice"),
+    ("collect", f"{FACTS}/metrics_test.csv", [without_column("value")], "lacks value"),
     *(
-        ("collect", f"{FACTS}/metrics_{split}.csv", copied_from(f"{NONE}/facts/{name}"), "only vq")
-        for split, name in (("val", "metrics_val.csv"), ("test", "metrics_test.csv"))
+        ("collect", f"{FACTS}/{name}", [copied_from(f"{NONE}/facts/{name}")], "only vq")
+        for name in ("metrics_val.csv", "metrics_test.csv")
     ),
-    *(("collect", "baselines.csv", spoil, "baselines.csv") for spoil in (absent, empty, folder)),
+    ("collect", "baselines.csv", (absent, empty, folder), "baselines.csv"),
     # errors per event
-    *(
-        ("compare", "events_test.npz", spoil, "one number per test event")
-        for spoil in (absent, empty, cut, folder, hostile_pickle, hostile_npz, compressed_noise)
+    (
+        "compare",
+        "events_test.npz",
+        (absent, empty, cut, folder, hostile_pickle, hostile_npz, compressed_noise),
+        "one number per test event",
     ),
-    ("compare", f"{FACTS}/events_test.npz", arrays(lambda x: x * np.nan), "NaN"),
-    ("compare", f"{FACTS}/events_test.npz", arrays(lambda x: x[:-1]), "other test events"),
-    ("judge", f"{FACTS}/events_test.npz", copied_from("events_test.npz"), "one number per"),
+    ("compare", f"{FACTS}/events_test.npz", [arrays(lambda x: x * np.nan)], "NaN"),
+    ("compare", f"{FACTS}/events_test.npz", [arrays(lambda x: x[:-1])], "other test events"),
+    ("judge", f"{FACTS}/events_test.npz", [copied_from("events_test.npz")], "one number per"),
     # tables
-    *(("compare", "summary.csv", spoil, "summary.csv") for spoil in (absent, empty, noise, folder)),
-    ("compare", "summary.csv", repeated_line, "twice"),
-    ("compare", "summary.csv", edited(",ok,", ",fine,"), "status fine"),
-    ("judge", "summary.csv", without_column("perplexity"), "lacks perplexity"),
-    ("plot-learning-curves", "summary.csv", edited("vq/beta_1", "vq/beta_2"), "has no row of vq"),
-    ("plot-heatmap", "comparison.csv", without_column("low"), "lacks low"),
-    ("tabulate", "summary.csv", noise, "no table"),
+    ("compare", "summary.csv", (absent, empty, noise, folder), "summary.csv"),
+    ("compare", "summary.csv", [repeated_line], "twice"),
+    ("compare", "summary.csv", [edited(",ok,", ",fine,")], "status fine"),
+    ("judge", "summary.csv", [without_column("perplexity")], "lacks perplexity"),
+    ("plot-learning-curves", "summary.csv", [edited("vq/beta_1", "vq/beta_2")], "has no row of vq"),
+    ("plot-heatmap", "comparison.csv", [without_column("low")], "lacks low"),
+    ("tabulate", "summary.csv", [noise], "no table"),
     # what is asked about a finished study
-    ("status", "runs", shutil.rmtree, "holds no run"),
-    ("verify", "summary.csv", empty, "run snakemake again"),
-    ("link-runs", "summary.csv", lambda path: path.rename(path.parent / "by_number"), "by_number"),
+    ("status", "runs", [shutil.rmtree], "holds no run"),
+    ("verify", "summary.csv", [empty], "run snakemake again"),
+    ("link-runs", "summary.csv", [lambda path: path.rename("by_number")], "by_number"),
+]
+CASES = [
+    pytest.param(step, name, damage, part, id=f"{step}-{name}-{part}-{number}")
+    for step, name, damages, part in BAD
+    for number, damage in enumerate(damages)
 ]
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize(
-    ("step", "name", "spoil", "part"), BAD, ids=[f"{s}-{n}-{x.__name__}" for s, n, x, _ in BAD]
-)
-def test_a_bad_file_ends_with_one_sentence(study, step, name, spoil, part, capsys):
-    spoil(study / name)
-    before = contents(study)
-    message = run(study, step)
-    assert isinstance(message, str), f"it exits with {message}: {capsys.readouterr()}"
+def assert_one_sentence(message):
+    assert isinstance(message, str), f"it exits with {message}"
     assert message.startswith("Error: ")
     assert message.endswith(".")
     assert "\n" not in message
     assert len(message) < 1000
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(("step", "name", "damage", "part"), CASES)
+def test_a_bad_file_ends_with_one_sentence(study, step, name, damage, part):
+    damage(study / name)
+    before = contents(study)
+    message = run(step)
+    assert_one_sentence(message)
     assert part in message
     assert contents(study) == before
     assert not (study / "hacked").exists()
@@ -446,21 +372,17 @@ def test_a_bad_option_ends_with_one_sentence(study, option, value):
     arguments = [*STEPS["pack"]]
     arguments[arguments.index(option) + 1] = value
     before = contents(study)
-    message = run(study, "pack", *arguments)
-    assert isinstance(message, str)
-    assert message.startswith("Error: ")
-    assert "\n" not in message
-    assert len(message) < 1000
+    assert_one_sentence(run("pack", *arguments))
     assert contents(study) == before
 
 
-@pytest.mark.parametrize("spoil", [empty, cut, noise, hostile_torch, hostile_pickle])
-def test_a_bad_checkpoint_is_named_and_not_used(study, spoil, capsys):
+@pytest.mark.parametrize("damage", [empty, cut, noise, hostile_torch, hostile_pickle])
+def test_a_bad_checkpoint_is_named_and_not_used(study, damage, capsys):
     """Training then starts from nothing, and runs no code of it."""
     checkpoint = study / VQ / "checkpoint.pt"
-    shutil.copy(study / VQ / "model.pt", checkpoint)
-    spoil(checkpoint)
-    assert run(study, "train") == 0
+    shutil.copy(study / MODEL, checkpoint)
+    damage(checkpoint)
+    assert run("train") == 0
     assert "checkpoint.pt is damaged and not used" in capsys.readouterr().out
     assert not (study / "hacked").exists()
 
@@ -478,8 +400,28 @@ def test_a_file_that_may_not_be_read_is_named(study, step, name, part):
         pytest.skip("root may read everywhere, and setpriv cannot take that right away")
     (study / name).chmod(0)
     command = [*prefix, sys.executable, "-m", "globals_heads", step, *STEPS[step]]
-    ended = subprocess.run(command, cwd=study, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode in (1, 2)  # 2 where the command line names the file
     assert re.search(part, ended.stderr)
     assert name in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(5, "Input/output error", "summary.csv"), "Error: .*Input/output error.*again"),
+        (MemoryError("Unable to allocate 9 TiB"), "Error: .*more memory.*9 TiB.*fewer events"),
+        (Stopped("Stopped by SIGTERM"), "75"),
+    ],
+)
+def test_other_ends_of_a_step(monkeypatch, error, code):
+    """A disk that fails, a machine too small, and a request to stop."""
+
+    def fail():
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert re.match(code, str(end.value.code))

@@ -3,15 +3,21 @@
 import errno
 import fcntl
 import os
+import resource
+import signal
 import stat
 import time
 
+import h5py
+import numpy as np
 import pytest
 
 from globals_heads.errors import UserError
 from globals_heads.files import (
     atomic_path,
     is_locked,
+    new_hdf5,
+    open_hdf5,
     remove_leftovers,
     require_disk_space,
     run_lock,
@@ -51,6 +57,54 @@ def test_a_disk_that_fills_up_while_writing(tmp_path):
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_of_hdf5_leaves_the_old_file_and_no_litter(tmp_path):
+    """HDF5 on its own would crash when this process ends; full disks: test_full_disk.py."""
+    path = tmp_path / "a.h5"
+    path.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with (
+            pytest.raises(UserError, match=r"a\.h5 cannot be written \(File too large\)"),
+            new_hdf5(path) as file,
+        ):
+            file["values"] = range(1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_reading_hdf5_has_time_that_grows_with_the_file(tmp_path, monkeypatch, capsys):
+    """A minute for its structure, another second for each MiB, and none once it is read."""
+    with new_hdf5(tmp_path / "a.h5") as file:
+        file["zeros"] = np.zeros(3 * 2**20, np.uint8)
+    alarms = []
+    monkeypatch.setattr(signal, "alarm", alarms.append)
+    with open_hdf5(tmp_path / "a.h5", "is bad", "delete it") as file:
+        assert alarms == [63]
+        assert not file["zeros"][...].any()
+    assert alarms == [63, 0]
+    assert "Reading " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("X"), r"a\.h5 is bad \(KeyError: 'X'\); delete it\."),
+        (UserError("Its own sentence."), r"^Its own sentence\.$"),
+    ],
+)
+def test_errors_while_reading_hdf5_become_one_sentence(tmp_path, error, message):
+    h5py.File(tmp_path / "a.h5", "w").close()
+    with (
+        pytest.raises(UserError, match=message),
+        open_hdf5(tmp_path / "a.h5", "is bad", "delete it"),
+    ):
+        raise error
+    assert signal.alarm(0) == 0
 
 
 def give_up():

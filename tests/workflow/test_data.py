@@ -2,40 +2,33 @@
 
 import shutil
 
-import h5py
 import numpy as np
 import pytest
+from damage import dataset, folder, planted
 
 
-def make_nan(path):
-    with h5py.File(path, "r+") as file:
-        file["X_train"][3, 18] = np.nan
-
-
-def make_folder(path):
-    path.unlink()
-    path.mkdir()
-
-
-BAD = {make_folder: "give the path", make_nan: "remove or repair"}
-
-
-@pytest.mark.parametrize("make_bad", BAD, ids=lambda function: function.__name__)
-def test_bad_data(study, make_bad):
+@pytest.mark.parametrize(
+    ("damage", "remedy"),
+    [
+        (folder, "give the path"),
+        (dataset("X_train", planted((3, 18), np.nan)), "remove or repair"),
+    ],
+)
+def test_bad_data(study, damage, remedy):
     """Bad data ends with one sentence, and the study made from good data stays as it was.
 
-    The tests of the step that reads them have many more kinds of bad data.
+    tests/unit/test_cli.py and tests/unit/data/test_checks.py have many more kinds of bad data.
     """
     bad = study / "bad.h5"
     shutil.copy(study / "tokens.h5", bad)
-    make_bad(bad)
+    damage(bad)
     before = study.contents("results/runs/**/*", "results/data/**/*", "results/*")
 
     output = study.fail(overlay={"data": "bad.h5"})
     errors = [line for line in output.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert "bad.h5" in errors[0]
-    assert BAD[make_bad] in errors[0]
+    assert remedy in errors[0]
     assert "rule train" not in output
 
     assert study.contents("results/runs/**/*", "results/data/**/*", "results/*") == before

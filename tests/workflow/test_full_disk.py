@@ -1,7 +1,7 @@
-"""Full disks: a sentence, nothing half, nothing finished lost, and the same bytes with room again.
+"""Full disks: a sentence, no half or lost file, and the same bytes with room again.
 
-Every step writes to a small file system of its own that is filled to the brim, and gets a little
-more room each time it fails.
+Every step writes to a small file system that is full, and gets a little more room after each
+failure. A test of the memory of a long training follows.
 """
 
 import json
@@ -20,6 +20,7 @@ from globals_heads.data import sample
 from globals_heads.data.token_file import write_token_file
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
+from globals_heads.packed import SPLITS
 from globals_heads.settings import Grid, RunKey, Settings, SimulateSettings
 
 PAGE = 4096
@@ -102,10 +103,41 @@ def until_it_fits(disk, *arguments):
     raise AssertionError("it never fits")
 
 
-def test_simulate_and_merge(disk, monkeypatch):
+TYPES = ("--object-types", json.dumps(OBJECT_TYPES))
+SHARD = ("--settings", SimulateSettings(fractions={"ttH": 1}).model_dump_json(), *TYPES)
+
+
+@pytest.fixture
+def ready_events(monkeypatch):
+    """Random events in place of Pythia's."""
     monkeypatch.setattr(sample, "_accepted_batches", lambda *of: [(random_events(of[-1]), of[-1])])
+
+
+@pytest.mark.parametrize("name", ["simulate", "merge", "pack"])
+def test_a_full_disk_ends_a_process_with_one_sentence(disk, tmp_path, ready_events, name):
+    """HDF5 itself would crash at the end of a process that could not write."""
+    shard = ["--shard", "0", "--num-events", "10", *SHARD]
+    assert step("simulate", tmp_path / "shard_0.h5", *shard) is None
+    splits = {split: random_events(4, seed) for seed, split in enumerate(SPLITS)}
+    write_token_file(tmp_path / "tokens.h5", splits, OBJECT_TYPES, {})
+    output = disk / "new.h5"
+    arguments = {
+        "simulate": [output, *shard],
+        "merge": [output, "--shards", tmp_path, "--num-events", "10", *SHARD],
+        "pack": [tmp_path / "tokens.h5", output, "--settings", "{}", *TYPES],
+    }
+    leave(disk, 1)
+    command = [sys.executable, "-m", "globals_heads", name, *map(str, arguments[name])]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("Reading ")]
+    assert (ended.returncode, len(lines)) == (1, 1), ended.stderr
+    assert lines[0].startswith(f"Error: {output} cannot be written (No space left on device)")
+    assert [path.name for path in disk.iterdir()] == ["filler"], "no litter"
+
+
+def test_simulate_and_merge(disk, ready_events):
     settings = SimulateSettings(shard_size=20)
-    options = ["--settings", settings.model_dump_json(), "--object-types", json.dumps(OBJECT_TYPES)]
+    options = ["--settings", settings.model_dump_json(), *TYPES]
     for shard in (0, 1):
         path = disk / f"shard_{shard}.h5"
         assert until_it_fits(disk, "simulate", path, "--shard", shard, "--num-events", 20, *options)
@@ -115,12 +147,13 @@ def test_simulate_and_merge(disk, monkeypatch):
 
 
 def test_pack(disk, tmp_path):
-    splits = {name: random_events(40) for name in ("train", "val", "test")}
+    splits = {name: random_events(40) for name in SPLITS}
     write_token_file(tmp_path / "tokens.h5", splits, OBJECT_TYPES, {})
-    options = ["--settings", "{}", "--object-types", json.dumps(OBJECT_TYPES)]
+    options = ["--settings", "{}", *TYPES]
     assert until_it_fits(disk, "pack", tmp_path / "tokens.h5", disk / "packed.h5", *options)
 
 
+@pytest.mark.slow
 def test_from_training_to_the_summary(disk, tmp_path):
     """A training goes on from the checkpoint that there was room for."""
     packed, plenty = tmp_path / "packed.h5", tmp_path / "plenty"
@@ -157,6 +190,7 @@ def test_from_training_to_the_summary(disk, tmp_path):
     assert made.keys() == expected.keys()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_epochs(tmp_path):
     """One more copy of each epoch's codes would take 20 MiB in the end."""
     pack_random(tmp_path / "packed.h5", STUDY.pack, num_events=3000)

@@ -1,1 +1,1 @@
-"""Facts to tables and pictures."""
+"""Compare: the facts of all runs become tables and a verdict."""

@@ -1,1 +1,1 @@
-"""Making events: Pythia particles, a fast detector, and the samples written from them."""
+"""Data: simulated events or the user's token file become one packed file."""

@@ -1,9 +1,9 @@
-"""A fast detector: from the particles of a batch of collisions to reconstructed objects and MET.
+"""A fast detector: the particles of a batch of collisions become reconstructed objects and MET.
 
 It follows the parametrisation of the public ATLAS card of Delphes (delphes/delphes,
-cards/delphes_card_ATLAS.tcl), called "the card" below, particle by particle instead of by
-calorimeter cells. All of it works on flat arrays of a whole batch; it knows nothing of
-processes, seeds or files.
+cards/delphes_card_ATLAS.tcl), called "the card" below. Delphes smears calorimeter cells; this
+detector smears single particles. All functions work on flat arrays of a whole batch. The module
+knows nothing of processes, seeds or files.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
+from globals_heads.data.events import NUM_SLOTS, Events
 from globals_heads.data.pythia import Collisions, Floats, Integers, Particles, heavy_flavour
-from globals_heads.data.token_file import NUM_SLOTS, Events
 from globals_heads.kinematics import delta_r, wrap_angle
 
 Booleans = NDArray[np.bool_]
@@ -34,12 +34,12 @@ FLAVOUR_RADIUS = 0.3
 FLAVOUR_PT_MIN_GEV = 5.0
 
 NEUTRINOS = (12, 14, 16)
-# An object's kind is its place in KINDS. Slots are filled in the order of the public data: jets
-# with and without b-tag, electrons, muons, photons.
+# A kind is an index of KINDS. As in the public data, jets and b-jets fill the first slots, then
+# electrons, muons and photons.
 KINDS = ("jet", "b-jet", "e-", "e+", "mu-", "mu+", "photon")
 SLOT_ORDER = np.array([0, 0, 1, 1, 2, 2, 3])
 
-# A null stream instead of stdout: FastJet would print its banner at the first clustering.
+# Otherwise FastJet would print its banner at the first clustering.
 fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 
@@ -54,8 +54,8 @@ def electromagnetic_resolution(energy: Floats, eta: Floats) -> Floats:
 def hadronic_resolution(energy: Floats, eta: Floats) -> Floats:
     """Return sigma(E) in GeV of hadrons; the card's module HCal.
 
-    The card's noise of 1.59 GeV in the barrel belongs to a whole cell and is left out: on every
-    single particle it would count many times.
+    The card's noise of 1.59 GeV in the barrel is left out: it is the noise of a whole cell, and
+    here it would be added to every single particle in it.
     """
     regions = [np.abs(eta) <= 1.7, np.abs(eta) <= 3.2]
     constant = np.select(regions, [0.0302, 0.05], 0.0942)
@@ -66,8 +66,8 @@ def hadronic_resolution(energy: Floats, eta: Floats) -> Floats:
 def muon_resolution(pt: Floats, eta: Floats) -> Floats:
     """Return sigma(pT) in GeV of muons; the card's module MuonMomentumSmearing.
 
-    The card's last region ends with its tracker at 2.5; here it reaches to 2.7, as far as the
-    card's muon efficiency does.
+    The card's last region ends with its tracker at |eta| = 2.5. Here it ends at 2.7, the end of
+    the card's muon efficiency.
     """
     regions = [np.abs(eta) <= 0.5, np.abs(eta) <= 1.5]
     constant = np.select(regions, [0.01, 0.015], 0.025)
@@ -78,8 +78,8 @@ def muon_resolution(pt: Floats, eta: Floats) -> Floats:
 def smear(mean: Floats, sigma: Floats, rng: np.random.Generator) -> Floats:
     """Return log-normal numbers of the given mean and standard deviation.
 
-    Delphes draws from the same distribution: unlike a Gaussian it stays positive, so that soft
-    particles keep their mean energy.
+    Delphes draws from the same distribution. All its values are positive, so soft particles keep
+    their mean energy; a cut-off Gaussian would raise it.
     """
     width = np.sqrt(np.log1p((sigma / mean) ** 2))
     return np.asarray(mean * np.exp(width * rng.standard_normal(len(mean)) - width**2 / 2))
@@ -109,15 +109,15 @@ def b_tag_efficiency(pt: Floats, eta: Floats, flavour: Integers) -> Floats:
 def relative_isolation(candidates: Particles, activity: Particles) -> Floats:
     """Return the sum of pT around each candidate, divided by its own pT.
 
-    From the card's isolation modules: all but electrons and muons counts if it has more than
-    0.5 GeV and is nearer than dR = 0.5; the candidate itself does not.
+    From the card's isolation modules. The sum takes all particles with pT > 0.5 GeV within
+    dR < 0.5, except electrons, muons and the candidate itself.
 
     Parameters
     ----------
     candidates
         The electrons, photons and muons, shape (C,).
     activity
-        All that the calorimeters saw, candidates included.
+        All calorimeter deposits, candidates included.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def relative_isolation(candidates: Particles, activity: Particles) -> Floats:
     counted = activity[(activity.pt > ISOLATION_PT_MIN_GEV) & (np.abs(activity.pdg_id) != 11)]
     candidate, other = _pairs_within_events(candidates.event, counted.event)
     distance = _distance(candidates[candidate], counted[other])
-    # Only the candidate itself lies at a distance of exactly 0.
+    # The candidate itself is at a distance of exactly 0.
     near = (distance > 0) & (distance < ISOLATION_RADIUS)
     cone = np.bincount(candidate[near], counted.pt[other[near]], minlength=len(candidates))
     return cone / candidates.pt
@@ -153,14 +153,14 @@ def cluster_jets(deposits: Particles, num_events: int) -> Particles:
     Parameters
     ----------
     deposits
-        What the calorimeters saw, in the order of the events.
+        All calorimeter deposits, event after event.
     num_events
         Number of events in the batch.
 
     Returns
     -------
     Particles
-        The jets, with pdg_id 0; their energies contain the mass of the sum.
+        The jets, with pdg_id 0; a jet is massive, so E >= pT cosh(eta).
     """
     momenta = ak.zip(
         {
@@ -184,7 +184,7 @@ def cluster_jets(deposits: Particles, num_events: int) -> Particles:
 
 
 def missing_momentum(seen: Particles, num_events: int) -> Floats:
-    """Return (MET, METphi) of each event: minus the vector sum of all that was seen.
+    """Return (MET, METphi) of each event: minus the vector sum of all measured particles.
 
     Returns
     -------
@@ -202,18 +202,18 @@ def detect(
     object_types: Mapping[int, str],
     rng: np.random.Generator,
 ) -> Events:
-    """Return what the detector makes of a batch of collisions.
+    """Return the reconstructed objects and MET of a batch of collisions.
 
     Parameters
     ----------
     collisions
         The generated events.
     label
-        Process of the events, as in `events.LABELS`.
+        Process of the events, a key of `events.LABELS`.
     object_types
         Meaning of each object-type code.
     rng
-        Source of all of the detector's randomness.
+        Source of all random numbers of the detector.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def detect(
         np.abs(deposits.pdg_id), (11, 22)
     )
     candidate[candidate] = _isolated(deposits[candidate], deposits)
-    # What became an electron or a photon is not clustered, so that no energy counts twice.
+    # Isolated electrons and photons are left out of the jets, so no energy counts twice.
     jets = cluster_jets(deposits[~candidate], num_events)
     flavour = jet_flavour(jets, collisions.heavy_hadrons)
     tagged = rng.random(len(jets)) < b_tag_efficiency(jets.pt, jets.eta, flavour)
@@ -249,7 +249,7 @@ def detect(
 def kind_of(pdg_id: Integers) -> Integers:
     """Return the indices in `KINDS` of electrons, muons and photons, given their PDG ids.
 
-    A positive id is the particle with negative charge: 11 is e-, -11 is e+.
+    Positive ids have negative charge: 11 is e-, -11 is e+.
     """
     conditions = [pdg_id == 11, pdg_id == -11, pdg_id == 13, pdg_id == -13]
     indices = [KINDS.index(name) for name in ("e-", "e+", "mu-", "mu+")]
@@ -266,7 +266,7 @@ def fill_slots(
     objects
         The reconstructed objects, shape (O,), in any order.
     kinds
-        What each of them is, as an index of `KINDS`, shape (O,).
+        Indices of `KINDS`, shape (O,).
     num_events
         Number of events in the batch.
     object_types
@@ -275,7 +275,7 @@ def fill_slots(
     Returns
     -------
     types
-        Codes, shape (num_events, 18); 0 in empty slots, all of them at the end.
+        Codes, shape (num_events, 18); 0 in the empty slots, which are the last ones.
     momenta
         (E, pT, eta, phi), shape (num_events, 18, 4).
     """
@@ -297,10 +297,10 @@ def fill_slots(
 def accepted(
     events: Events, object_types: Mapping[int, str], min_ht_gev: float, min_objects: int
 ) -> Booleans:
-    """Return which events pass the selection: HT above and enough objects.
+    """Return which events have HT > `min_ht_gev` and at least `min_objects` objects.
 
-    HT is the scalar sum of the pT of the kept jets and b-jets in GeV, so that a reader of the
-    file finds every cut fulfilled.
+    HT is the scalar pT sum in GeV of the jets and b-jets among the 18 kept objects, so every
+    event in the file passes both cuts.
     """
     jet_codes = [code for code, name in object_types.items() if name in ("jet", "b-jet")]
     ht = np.where(np.isin(events.types, jet_codes), events.objects[..., 1], 0).sum(axis=1)
@@ -310,7 +310,10 @@ def accepted(
 
 
 def _calorimeter(final: Particles, rng: np.random.Generator) -> Particles:
-    """Return all but muons and neutrinos within |eta| < 4.9, with smeared energies, massless."""
+    """Return massless deposits of all particles within |eta| < 4.9 but muons and neutrinos.
+
+    Their energies are smeared.
+    """
     unseen = np.isin(np.abs(final.pdg_id), (13, *NEUTRINOS))
     hit = final[~unseen & (np.abs(final.eta) < CALORIMETER_ETA_MAX)]
     sigma = np.where(
@@ -323,7 +326,7 @@ def _calorimeter(final: Particles, rng: np.random.Generator) -> Particles:
 
 
 def _muon_system(final: Particles, rng: np.random.Generator) -> Particles:
-    """Return the identified muons, isolated or not, with smeared momenta, massless."""
+    """Return all identified muons, massless and with smeared pT, before the isolation cut."""
     muons = final[(np.abs(final.pdg_id) == 13) & (np.abs(final.eta) <= MUON_ETA_MAX)]
     pt = smear(muons.pt, muon_resolution(muons.pt, muons.eta), rng)
     energy = pt * np.cosh(muons.eta)
@@ -347,7 +350,7 @@ def _distance(a: Particles, b: Particles) -> Array:
 
 
 def _pairs_within_events(event_a: Integers, event_b: Integers) -> tuple[Integers, Integers]:
-    """Return the indices of all pairs (a, b) of one event; `event_b` must be sorted."""
+    """Return the indices of all pairs (a, b) within the same event; `event_b` must be sorted."""
     first = np.searchsorted(event_b, event_a, side="left")
     count = np.searchsorted(event_b, event_a, side="right") - first
     a = np.repeat(np.arange(len(event_a)), count)
@@ -356,5 +359,5 @@ def _pairs_within_events(event_a: Integers, event_b: Integers) -> tuple[Integers
 
 
 def _rank_in_event(event: Integers) -> Integers:
-    """Return 0, 1, 2, ... within each event; `event` must be sorted."""
+    """Return the numbers 0, 1, 2, ... of the entries of each event; `event` must be sorted."""
     return np.arange(len(event)) - np.searchsorted(event, event, side="left")

@@ -1,6 +1,6 @@
 """Proton collisions at 13 TeV from Pythia 8, as flat arrays of particles.
 
-This module knows the processes and Pythia's settings; it knows nothing of detectors or files.
+This module knows the processes and Pythia's settings, and neither detectors nor files.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,17 @@ import numpy as np
 import pythia8mc
 from numpy.typing import NDArray
 
-from globals_heads.data.token_file import LABELS
+from globals_heads.data.events import LABELS
 from globals_heads.settings import Process
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# Pythia has no matrix element for four tops, ttW or ttZ. A scalar of 400 GeV that is made with one
-# top pair and decays to another stands for the first; a vector boson from a second hard scatter of
-# the same protons stands for the others. gmZmode 2 keeps the virtual photon out: half of the pairs
-# that it adds lie far below the Z, which would make ttZ plain top pairs.
+# Pythia has no matrix elements for tttt, ttW and ttZ.
+# tttt: a scalar of 400 GeV, made together with one top pair, decays to a second top pair.
+# ttW, ttZ: a second hard scatter of the same protons makes the vector boson.
+# gmZmode 2 leaves out the virtual photon. Half of the lepton and quark pairs from it have masses
+# far below the Z, so many ttZ events would be plain top pairs.
 _TOP_PAIR = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", "SecondHard:generate = on")
 PROCESSES: dict[Process, tuple[str, ...]] = {
     "tttt": (
@@ -42,7 +43,7 @@ MAX_PYTHIA_SEED = 900_000_000
 
 @dataclass(frozen=True)
 class Particles:
-    """Particles of many events in flat arrays of equal length (P,), in the order of the events.
+    """Particles of many events in flat arrays of shape (P,), event after event.
 
     Attributes
     ----------
@@ -86,7 +87,7 @@ class Collisions:
     final
         The stable particles, neutrinos included.
     heavy_hadrons
-        Every hadron with a charm or bottom quark that ever existed, for the truth of b-tagging.
+        All hadrons with a charm or bottom quark, decayed ones included: the truth of b-tagging.
     """
 
     num_events: int
@@ -135,7 +136,7 @@ class EventGenerator:
             f"Random:seed = {seed}",
             "Beams:eCM = 13000",
             f"PartonLevel:MPI = {'on' if multiparton else 'off'}",
-            # Long-lived K0s, Lambda and the like (c tau0 above 10 mm) reach the detector whole.
+            # Particles with c tau0 above 10 mm, such as K0s and Lambda, reach the detector.
             "ParticleDecays:limitTau0 = on",
             *PROCESSES[process],
         ):
@@ -145,12 +146,12 @@ class EventGenerator:
             raise RuntimeError(f"Pythia cannot be initialised for {process}.")
 
     def next_batch(self, num_events: int) -> Collisions:
-        """Return the next `num_events` events, fewer if Pythia gives any of them up."""
+        """Return the next `num_events` events, or fewer if Pythia fails to make some of them."""
         return collisions_from(self._pythia.nextBatch(num_events).prt)
 
 
 def collisions_from(record: ak.Array) -> Collisions:
-    """Return what the detector needs of Pythia's event record.
+    """Return the stable particles and heavy hadrons of Pythia's event record.
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ def collisions_from(record: ak.Array) -> Collisions:
     pdg_id = ak.to_numpy(flat.id).astype(np.int64)
     px, py, pz, energy = (ak.to_numpy(flat.p[name]) for name in ("px", "py", "pz", "e"))
     pt = np.hypot(px, py)
-    # A particle along the beam has an infinite eta; no detector sees it.
+    # A particle along the beam has an infinite eta, beyond every detector.
     with np.errstate(divide="ignore", invalid="ignore"):
         eta = np.nan_to_num(np.arcsinh(pz / pt), nan=0.0, posinf=np.inf, neginf=-np.inf)
     event = np.repeat(np.arange(len(counts)), counts)

@@ -1,7 +1,7 @@
-"""Samples of generated events: shards that can be made side by side, merged into one token file.
+"""Samples of simulated events: shards, and the token file merged from them.
 
-Every shard depends on the settings and its own number alone, so a sample is the same however many
-of its shards are made at once, and in whatever order.
+A shard depends on the settings and its own number alone. The sample is therefore the same in
+whatever order its shards are made, one by one or side by side.
 """
 
 import json
@@ -13,24 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from globals_heads.data import checks
 from globals_heads.data.detector import accepted, detect
-from globals_heads.data.pythia import (
-    LABEL_OF,
-    MAX_PYTHIA_SEED,
-    PROCESSES,
-    EventGenerator,
-)
-from globals_heads.data.token_file import NUM_COLUMNS, Events, write_token_file
-from globals_heads.errors import UserError
-from globals_heads.hdf5 import new_hdf5, open_hdf5
+from globals_heads.data.events import Events
+from globals_heads.data.pythia import LABEL_OF, MAX_PYTHIA_SEED, PROCESSES, EventGenerator
+from globals_heads.data.token_file import write_token_file
+from globals_heads.files import new_hdf5, open_hdf5
 from globals_heads.settings import Process, SimulateSettings
 
-# Larger batches gain no speed, smaller ones waste fewer events beyond the last one wanted.
+# Larger batches are no faster; smaller batches discard fewer events after the last one needed.
 MAX_BATCH = 200
 MIN_BATCH = 20
-# Below one accepted event in a thousand a sample takes hours; better to say so.
-PATIENCE = 5_000
-MIN_EFFICIENCY = 1e-3
 
 DESCRIPTION = (
     "Simulated proton-proton collisions at 13 TeV: leading-order Pythia 8 with parton showers and "
@@ -50,7 +43,7 @@ DESCRIPTION = (
 
 
 def shard_sizes(num_events: int, shard_size: int) -> list[int]:
-    """Return the numbers of events of all shards of a sample; only the last can be smaller."""
+    """Return the number of events of each shard; only the last shard can be smaller."""
     sizes = [shard_size] * (num_events // shard_size)
     return [*sizes, num_events % shard_size] if num_events % shard_size else sizes
 
@@ -58,20 +51,20 @@ def shard_sizes(num_events: int, shard_size: int) -> list[int]:
 def process_counts(
     fractions: Mapping[Process, float], first: int, num_events: int
 ) -> dict[Process, int]:
-    """Return how many of the events `first` to `first + num_events - 1` each process gets.
+    """Return the number of events of each process in one shard.
 
-    The events of a sample are dealt to the processes in one sequence (Webster's apportionment,
-    the j-th event of a process being due at (j - 1/2) / fraction), of which a shard takes its
-    stretch. Largest remainders in each shard would favour the same processes in all of them.
+    One sequence deals all events of the sample to the processes: Webster's apportionment, where
+    the j-th event of a process is due at (j - 1/2) / fraction. A shard takes its stretch of this
+    sequence. Rounding within each shard would favour the same processes in all shards.
 
     Parameters
     ----------
     fractions
         Share of each process; only the ratios matter.
     first
-        Number of events of the sample before these.
+        Number of events of the sample in the shards before this one.
     num_events
-        Number of events to deal.
+        Number of events in this shard.
     """
     names = [name for name in PROCESSES if name in fractions]
     share = np.array([fractions[name] for name in names]) / sum(fractions.values())
@@ -87,8 +80,8 @@ def process_counts(
 def pythia_seed(seed: int, shard: int, process: Process) -> int:
     """Return Pythia's seed, 1 to 900,000,000, of one process in one shard.
 
-    The shards of a process count up from a number drawn for the sample, so that no two of them
-    ever hold the same events.
+    The shards of a process count up from a number drawn for the sample, so no two shards of it
+    hold the same events.
     """
     sequence = np.random.SeedSequence([seed, _process_index(process)])
     return 1 + (int(sequence.generate_state(1)[0]) + shard) % MAX_PYTHIA_SEED
@@ -101,7 +94,7 @@ def simulate_shard(
     num_events: int,
     output: Path,
 ) -> None:
-    """Make `num_events` accepted events and write them to a small HDF5 file.
+    """Simulate `num_events` accepted events and write them to a small HDF5 file.
 
     Parameters
     ----------
@@ -112,14 +105,14 @@ def simulate_shard(
     shard
         Number of the shard, from 0.
     num_events
-        Number of accepted events; all shards before hold `settings.shard_size`.
+        Number of accepted events; each earlier shard holds `settings.shard_size`.
     output
         The file: X (num_events, 92) in GeV and radians, Y (num_events,), and attributes.
 
     Raises
     ------
     UserError
-        If the cuts accept less than one event in a thousand.
+        If the cuts accept less than one event in a thousand, or the file cannot be written.
     """
     counts = process_counts(settings.fractions, shard * settings.shard_size, num_events)
     rows, labels, tally = [], [], {}
@@ -155,7 +148,7 @@ def merge_shards(
     shards
         The files of all shards, in any order.
     settings
-        What they were made with.
+        Settings of the simulation; those of the shards must be equal.
     object_types
         Meaning of each object-type code.
     num_events
@@ -166,13 +159,8 @@ def merge_shards(
     Raises
     ------
     UserError
-        If the shards are not those of this sample.
+        If the shards are not those of this sample, or the file cannot be written.
     """
-    if num_events < 10:
-        raise UserError(
-            f"num_events is {num_events}, but a sample needs at least 10 to fill its three "
-            "splits; set num_events to 10 or more."
-        )
     rows, labels, tallies = _read_shards(shards, _origin(settings, object_types), num_events)
     events = Events.from_rows(rows, labels)
     order = np.random.default_rng(settings.seed).permutation(num_events)
@@ -209,7 +197,10 @@ def _accepted_batches(
     process: Process,
     count: int,
 ) -> Iterator[tuple[Events, int]]:
-    """Yield batches of accepted events and how many were generated, until `count` are reached."""
+    """Yield batches of accepted events with the number of events generated for each batch.
+
+    It ends once `count` events have been accepted.
+    """
     if count == 0:
         return
     seed = pythia_seed(settings.seed, shard, process)
@@ -217,19 +208,14 @@ def _accepted_batches(
     rng = np.random.default_rng([settings.seed, shard, _process_index(process)])
     generated = passed = 0
     while passed < count:
-        # As many as are likely to be missing: what comes beyond the last one is thrown away.
+        # Only as many as are probably still needed, since events beyond `count` are discarded.
         expected = (count - passed) * (generated + 2) / (passed + 1)
         collisions = generator.next_batch(int(np.clip(expected, MIN_BATCH, MAX_BATCH)))
         events = detect(collisions, LABEL_OF[process], object_types, rng)
         chosen = accepted(events, object_types, settings.min_ht_gev, settings.min_objects)
         generated += len(events)
         passed += int(chosen.sum())
-        if generated >= PATIENCE and passed < MIN_EFFICIENCY * generated:
-            raise UserError(
-                f"The cuts min_ht_gev {settings.min_ht_gev:g} and min_objects "
-                f"{settings.min_objects} accepted {passed} of {generated} {process} events, but "
-                "at least 1 in 1000 must pass; lower them under simulate in the config."
-            )
+        checks.check_efficiency(settings, process, passed, generated)
         yield events[chosen], len(events)
 
 
@@ -239,33 +225,21 @@ def _read_shards(
     """Return rows, labels and tallies of all shards, in the order of their numbers."""
     by_number = {}
     for path in shards:
-        remedy = "delete it and let it be made again"
-        with open_hdf5(path, "cannot be read as a shard of simulated events", remedy) as file:
-            if file.attrs["origin"] != origin:
-                raise UserError(
-                    f"{path} was made with other settings or versions than the present ones; "
-                    f"{remedy}."
-                )
+        with open_hdf5(path, *checks.SHARD) as file:
             tally = json.loads(file.attrs["counts"])
             rows, labels = file["X"][...], file["Y"][...]
-            if rows.shape != (len(labels), NUM_COLUMNS) or labels.ndim != 1:
-                raise ValueError(f"shapes {rows.shape} and {labels.shape}")
+            checks.check_shard(path, rows, labels, file.attrs["origin"], origin)
             by_number[int(file.attrs["shard"])] = (rows, labels, tally)
+    sizes = {number: len(rows) for number, (rows, _, _) in by_number.items()}
+    checks.check_sample(sizes, len(shards), num_events)
     parts = [by_number[number] for number in sorted(by_number)]
-    found = sum(len(rows) for rows, _, _ in parts)
-    if sorted(by_number) != list(range(len(shards))) or found != num_events:
-        raise UserError(
-            f"The shards numbered {sorted(by_number)} hold {found} events, but the sample needs "
-            f"{num_events} from {len(shards)} different shards counted from 0; "
-            "delete them and let them be made again."
-        )
     rows = np.concatenate([rows for rows, _, _ in parts])
     labels = np.concatenate([labels for _, labels, _ in parts])
     return rows, labels, [tally for _, _, tally in parts]
 
 
 def _efficiencies(tallies: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return the events generated, passed and kept of each process, and the cuts' efficiency."""
+    """Return the generated, passed and kept events and the cuts' efficiency of each process."""
     processes: dict[str, dict[str, float]] = {}
     for name in tallies[0]:
         total = {key: sum(t[name][key] for t in tallies) for key in ("generated", "passed", "kept")}
@@ -275,7 +249,7 @@ def _efficiencies(tallies: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def _origin(settings: SimulateSettings, object_types: Mapping[int, str]) -> str:
-    """Return all that decides a shard's events besides its number, as JSON."""
+    """Return the settings and versions that decide the events of all shards, as JSON."""
     origin = {
         "settings": settings.model_dump(),
         "object_types": dict(object_types),
@@ -289,5 +263,5 @@ def _versions() -> dict[str, str]:
 
 
 def _process_index(process: Process) -> int:
-    """Return the place of a process in `PROCESSES`, which no choice of fractions changes."""
+    """Return the place of a process in `PROCESSES`; it is the same for all fractions."""
     return list(PROCESSES).index(process)

@@ -1,1 +1,1 @@
-"""Packed events to weights and facts; the only wing that imports torch."""
+"""Train: packed events and a cfg.yaml become model.pt and the facts of each epoch."""

@@ -9,7 +9,8 @@ import torch
 from numpy.testing import assert_allclose
 from random_events import OBJECT_TYPES, pack_random, random_events
 
-from globals_heads.data.token_file import Events
+from globals_heads.data.events import Events
+from globals_heads.data.pack import pack
 from globals_heads.errors import UserError
 from globals_heads.evaluate.baselines import measure_baselines
 from globals_heads.evaluate.evaluate import (
@@ -25,7 +26,7 @@ from globals_heads.evaluate.evaluate import (
 )
 from globals_heads.evaluate.metrics import ridge_probe
 from globals_heads.facts import RunFolder
-from globals_heads.packed import log_features, open_packed, pack
+from globals_heads.packed import log_features, open_packed
 from globals_heads.settings import PackSettings, RunKey, Settings, TrainSettings
 from globals_heads.train.model import TokenAutoencoder
 from globals_heads.train.model_file import load_model

@@ -1,0 +1,228 @@
+"""Decide whether data may be used: one sentence for each kind of bad data.
+
+The functions raise `UserError` and change nothing, so an edit here makes no result again.
+"""
+
+import json
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from globals_heads.arrays import Array
+from globals_heads.data.events import MET_COLUMN, NUM_COLUMNS, NUM_SLOTS, objects_of
+from globals_heads.errors import UserError
+from globals_heads.settings import PackSettings, Process, SimulateSettings
+
+# No detector reaches further; larger values are fill values.
+MAX_ETA = 20.0
+# In GeV or MeV: far beyond any collider, and its square still fits into single precision.
+MAX_ENERGY = 1e12
+# A sample with a smaller efficiency takes hours to simulate.
+MIN_EFFICIENCY = 1e-3
+# Generated events before the efficiency is judged.
+PATIENCE = 5_000
+MIN_EVENTS = 10
+
+# Problem and remedy when HDF5 cannot read a file, for `files.open_hdf5`.
+TOKEN_FILE = (
+    "cannot be read as HDF5",
+    "give a complete token file with `--config data=PATH`, or fetch this one again",
+)
+SIMULATED_FILE = (
+    "is no file of simulated events that can be read",
+    "delete it and run snakemake again",
+)
+SHARD = (
+    "cannot be read as a shard of simulated events",
+    "delete it and let it be made again",
+)
+
+
+def check_names(path: Path, names: list[str]) -> None:
+    """Refuse a token file in which two names differ only in case."""
+    by_lower_name: dict[str, str] = {}
+    for name in names:
+        other = by_lower_name.setdefault(name.lower(), name)
+        if other != name:
+            raise UserError(
+                f"{path} has both {other!r} and {name!r}; each name must be there once, in any "
+                "case, so delete one of them."
+            )
+
+
+def check_dataset(path: Path, file: h5py.File, name: str, found: str | None) -> None:
+    """Refuse a data set that is missing, lies elsewhere, or has a wrong type or shape.
+
+    `name` is its name in the layout, such as X_train, and `found` its spelling in the file.
+    """
+    # The folder of the packed data is named after the content of this file alone.
+    outside = f"{name} in {path} leads to another place; store its values in the file itself."
+    if found is not None and not isinstance(file.get(found, getlink=True), h5py.HardLink):
+        raise UserError(outside)
+    dataset = None if found is None else file[found]
+    if not isinstance(dataset, h5py.Dataset):
+        raise UserError(
+            f"{path} has no data set {name} (it has {reprlib.repr(list(file))}); "
+            "a token file needs X_train, X_val, X_test, Y_train, Y_val and Y_test."
+        )
+    if dataset.external or dataset.is_virtual:
+        raise UserError(outside)
+    if dataset.dtype.kind not in "fiu":
+        raise UserError(
+            f"{name} in {path} holds {dataset.dtype} values; only numbers are allowed, "
+            "so store it again as float32."
+        )
+    columns = (NUM_COLUMNS,) if name.startswith("X") else ()
+    if dataset.ndim == 0 or dataset.shape[1:] != columns:
+        wanted = f"(events, {NUM_COLUMNS})" if columns else "(events,)"
+        raise UserError(
+            f"{name} in {path} has the shape {dataset.shape}; it must be {wanted}, "
+            "so store it again in the 92-column layout that config/README.md describes."
+        )
+
+
+def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str]) -> None:
+    """Refuse a token file whose attribute object_types, `stated`, differs from the setting."""
+    if stated is None:
+        return
+    try:
+        found = {int(code): str(name) for code, name in json.loads(stated).items()}
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"The attribute object_types of {path} is {reprlib.repr(stated)}; it must be a JSON "
+            'object such as {"1": "jet"}, so correct or delete it.'
+        ) from error
+    if found != dict(object_types):
+        raise UserError(
+            f"{path} says that its object types are {reprlib.repr(found)}, but the setting "
+            f"object_types is {dict(object_types)}; make the setting equal to the file."
+        )
+
+
+def check_rows(path: Path, split: str, rows: Array, labels: Array, num_types: int) -> None:
+    """Refuse the first row or label that the layout does not allow.
+
+    Parameters
+    ----------
+    path, split
+        The token file and the name of the split, for messages.
+    rows, labels
+        Events in the 92-column layout, shape (N, 92), and their labels, shape (N,).
+    num_types
+        Largest object-type code.
+    """
+    if len(rows) == 0:
+        raise UserError(f"X_{split} in {path} holds no events; each split needs at least one.")
+    if len(labels) != len(rows):
+        raise UserError(
+            f"Y_{split} in {path} has {len(labels)} labels for {len(rows)} events in X_{split}; "
+            "each event needs exactly one, so store the labels again."
+        )
+    types, met = rows[:, :NUM_SLOTS], rows[:, MET_COLUMN]
+    objects = objects_of(rows)
+    real, eta = types > 0, objects[..., 2]
+    largest = np.abs(np.where(real[..., None], objects[..., :2], 0)).max(axis=(1, 2))
+    largest = np.maximum(largest, met)
+    no_type = (types < 0) | (types > num_types) | (types != np.round(types))
+    no_label = (np.abs(labels) >= 2**31) | (labels != np.round(labels))  # NaN differs from itself
+    absurd = real & (np.abs(eta) > MAX_ETA)
+    beyond = f"no collider reaches {MAX_ENERGY:g}"
+    # The quantity, its values, the mask of the wrong ones, and what is allowed.
+    table = (
+        ("", rows, ~np.isfinite(rows), "only finite numbers are allowed"),
+        ("the object type ", types, no_type, f"allowed are the integers 0 (empty) to {num_types}"),
+        ("the label ", labels, no_label, "only integers are allowed"),
+        ("the MET ", met, met < 0, "it cannot be negative"),
+        ("the energy or momentum ", largest, largest > MAX_ENERGY, beyond),
+        ("eta = ", eta, absurd, f"real objects lie within {MAX_ETA:g}"),
+    )
+    for quantity, values, wrong, allowed in table:
+        if not wrong.any():
+            continue
+        event, *place = np.argwhere(wrong)[0]
+        axis = "column" if values is rows else "slot"
+        where = f"event {event}, {axis} {place[0]}" if place else f"event {event}"
+        remedy = "remove or repair that event"
+        if values is types:
+            remedy = "repair the file or extend the setting object_types"
+        raise UserError(
+            f"{'Y' if values is labels else 'X'}_{split} in {path} has "
+            f"{quantity}{values[event, *place]:g} in {where}; {allowed}, so {remedy}."
+        )
+
+
+def check_any_objects(path: Path, types: list[Array], object_types: Mapping[int, str]) -> None:
+    """Refuse a token file in which every slot is empty; `types` are the arrays of all splits."""
+    if not any(each.any() for each in types):
+        raise UserError(
+            f"{path} holds no objects at all: every object type is 0, allowed are 1 to "
+            f"{len(object_types)}; give a file with reconstructed objects."
+        )
+
+
+def check_objects(objects: Array, settings: PackSettings, split: str) -> None:
+    """Refuse a split without objects, or with objects whose features are undefined.
+
+    `objects` are (E, pT, eta, phi) of all real objects of the split, shape (n, 4).
+    """
+    if len(objects) == 0:
+        raise UserError(
+            f"The {split} holds no objects, but each split needs at least one; move events with "
+            "objects to it."
+        )
+    wrong = (objects[:, :2] <= 0).any(axis=1)
+    if settings.features == "log" and wrong.any():
+        i = int(np.argmax(wrong))
+        raise UserError(
+            f"Object {i} of the {split} has E = {objects[i, 0]:g} and pT = {objects[i, 1]:g}; "
+            "logarithms need both above 0, so repair the file or set pack.features to raw."
+        )
+
+
+def check_efficiency(
+    settings: SimulateSettings, process: Process, passed: int, generated: int
+) -> None:
+    """Refuse cuts that accept less than one generated event in a thousand."""
+    if generated >= PATIENCE and passed < MIN_EFFICIENCY * generated:
+        raise UserError(
+            f"The cuts min_ht_gev {settings.min_ht_gev:g} and min_objects "
+            f"{settings.min_objects} accepted {passed} of {generated} {process} events, but "
+            "at least 1 in 1000 must pass; lower them under simulate in the config."
+        )
+
+
+def check_shard(
+    path: Path, rows: NDArray[Any], labels: NDArray[Any], found: str, expected: str
+) -> None:
+    """Refuse a shard with another origin than `expected`, or with arrays of wrong shapes."""
+    _, remedy = SHARD
+    if found != expected:
+        raise UserError(
+            f"{path} was made with other settings or versions than the present ones; {remedy}."
+        )
+    if labels.ndim != 1 or rows.shape != (len(labels), NUM_COLUMNS):
+        raise UserError(
+            f"{path} holds arrays of the shapes {rows.shape} and {labels.shape} instead of "
+            f"(events, {NUM_COLUMNS}) and (events,); {remedy}."
+        )
+
+
+def check_sample(sizes: Mapping[int, int], num_shards: int, num_events: int) -> None:
+    """Refuse shards that are not all shards of one sample; `sizes` are events by shard number."""
+    if num_events < MIN_EVENTS:
+        raise UserError(
+            f"num_events is {num_events}, but a sample needs at least {MIN_EVENTS} to fill its "
+            f"three splits; set num_events to {MIN_EVENTS} or more."
+        )
+    found = sum(sizes.values())
+    if sorted(sizes) != list(range(num_shards)) or found != num_events:
+        raise UserError(
+            f"The shards numbered {sorted(sizes)} hold {found} events, but the sample needs "
+            f"{num_events} from {num_shards} different shards counted from 0; "
+            "delete them and let them be made again."
+        )

@@ -1,0 +1,124 @@
+"""Packing: events become normalised arrays of their real objects, written to a packed file.
+
+The training split alone sets the normalisation of all three splits. `packed.py` describes and
+reads the file.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from globals_heads.arrays import Array
+from globals_heads.data import checks
+from globals_heads.data.events import Events
+from globals_heads.files import new_hdf5, require_disk_space
+from globals_heads.kinematics import components, wrap_angle
+from globals_heads.packed import SCHEMA_VERSION, DataInfo, Normalisation, log_features
+from globals_heads.settings import PackSettings
+
+
+def pack(
+    splits: Mapping[str, Events],
+    object_types: Mapping[int, str],
+    settings: PackSettings,
+    source: str,
+    output: Path,
+) -> None:
+    """Write events as a packed file.
+
+    Parameters
+    ----------
+    splits
+        Events of train, val and test.
+    object_types
+        Meaning of the object-type codes.
+    settings
+        Choice of the features and of the globals target.
+    source
+        Name of the token file, for messages.
+    output
+        The file to make.
+
+    Raises
+    ------
+    UserError
+        If a split has no objects, a feature is undefined for some object, or the disk is too
+        small.
+    """
+    real = {name: events.types > 0 for name, events in splits.items()}
+    features = {}
+    for name, events in splits.items():
+        objects = events.objects[real[name]].astype(np.float64)
+        checks.check_objects(objects, settings, f"{name} split of {source}")
+        features[name] = _features(objects, settings)
+    met = {name: events.met.astype(np.float64) for name, events in splits.items()}
+    targets = {
+        name: each if settings.globals_target == "polar" else components(*each.T)
+        for name, each in met.items()
+    }
+    num_bytes = sum(
+        f.nbytes // 2 + e.types.size + len(e) * 16
+        for f, e in zip(features.values(), splits.values(), strict=True)
+    )
+    require_disk_space(output, num_bytes)
+    info = DataInfo(
+        features=_fit_features(features["train"], settings),
+        globals=_fit_globals(targets["train"], settings),
+        met_scale_gev=_common_scale(components(*met["train"].T)),
+        num_slots=splits["train"].types.shape[1],
+        object_types=tuple(object_types.values()),
+        pack=settings,
+    )
+    # Without alignment numpy could not map the data sets as arrays that torch accepts.
+    with new_hdf5(output, alignment_threshold=1, alignment_interval=64) as file:
+        file.attrs["schema_version"] = SCHEMA_VERSION
+        file.attrs["info"] = json.dumps(info.as_dict())
+        for name, events in splits.items():
+            counts = real[name].sum(axis=1)
+            group = file.create_group(name)
+            group["features"] = info.features.normalise(features[name]).astype(np.float32)
+            group["types"] = events.types[real[name]]
+            group["offsets"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+            group["globals"] = info.globals.normalise(targets[name]).astype(np.float32)
+
+
+def _features(objects: Array, settings: PackSettings) -> Array:
+    """Return the features before normalisation, shape (n, F), from (E, pT, eta, phi)."""
+    if settings.features == "log":
+        return log_features(objects)
+    energy, pt, eta, phi = objects.T
+    return np.column_stack([energy, pt, eta, wrap_angle(phi)])
+
+
+def _common_scale(met_components: Array) -> float:
+    return math.sqrt(float(met_components.var(axis=0).mean())) or 1.0
+
+
+def _fit_features(features: Array, settings: PackSettings) -> Normalisation:
+    if settings.features == "raw":
+        return _fit(features, ("energy", "pt", "eta", "phi"), angle=3)
+    return _fit(features, ("log_energy", "log_pt", "eta", "cos_phi", "sin_phi"))
+
+
+def _fit_globals(target: Array, settings: PackSettings) -> Normalisation:
+    if settings.globals_target == "polar":
+        return _fit(target, ("met", "metphi"), angle=1)
+    mean = target.mean(axis=0)
+    # One scale for both components: MET has no preferred direction.
+    scale = _common_scale(target)
+    return Normalisation(
+        ("met_x", "met_y"), (float(mean[0]), float(mean[1])), (scale,) * 2, (0.0,) * 2
+    )
+
+
+def _fit(columns: Array, names: tuple[str, ...], angle: int | None = None) -> Normalisation:
+    """Return mean and standard deviation of each column, and the period of the angle."""
+    mean, scale = columns.mean(axis=0), columns.std(axis=0)
+    period = np.zeros(len(names))
+    if angle is not None:
+        mean[angle], period[angle] = 0, 2 * np.pi  # the mean of an angle has no meaning
+    scale = np.where(scale > 0, scale, 1)
+    return Normalisation(names, *(tuple(map(float, v)) for v in (mean, scale, period)))

@@ -1,0 +1,1 @@
+"""Evaluate: model.pt and packed events become the facts of the test split."""

@@ -19,6 +19,8 @@ WITHOUT_EFFECT = {
     "hdf5",
     "manifest",
     "provenance",
+    "status",
+    "train.checkpoint",
     "train.signals",
 }
 

@@ -1,24 +1,27 @@
-"""The live view of the grid, read from files alone: at any time, from any machine that sees them.
+"""The live view of the grid, and the record that each training writes for it.
 
-This module knows nothing of how runs are trained; it reads what they leave behind.
+The view reads files alone, so it works at any time and from any machine that sees the results.
 """
 
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+from pydantic import AwareDatetime, BaseModel, Field
 
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
-from globals_heads.files import WAITING, is_locked
+from globals_heads.files import LOCK, is_locked, remove_leftovers, write_text
 from globals_heads.settings import LatentSpace, run_path
+from globals_heads.train.signals import Stopped
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 # In the order of the live view.
 STYLES = {
@@ -28,12 +31,71 @@ STYLES = {
     "waiting": "dim",
     "done": "green",
 }
-EPOCH_LINE = re.compile(
-    r"^\[(\d+)/(\d+)\] val_loss=(\S+) .*?(\d+) events/s, (\S+) s/epoch$", re.MULTILINE
-)
 NUM_EPOCHS = re.compile(r"^epochs: (\d+)$", re.MULTILINE)
 RUN_NAME = re.compile(r"/beta_[0-9.]+(e[+-]?[0-9]+)?/seed_[0-9]+$")
-TAIL_BYTES = 8192  # holds many lines of a log, or the end of a traceback
+TAIL_BYTES = 8192  # holds the last line of a log
+
+
+class Record(BaseModel):
+    """A run's status.json: what its training says while it runs, and at its end.
+
+    Attributes
+    ----------
+    state
+        waiting: for another process that trains the same run. A process that is killed leaves
+        running behind.
+    epoch, epochs
+        Epochs finished and wanted; 0 before the first one.
+    val_loss
+        Validation loss of the last finished epoch; null if it is not finite.
+    throughput
+        Training events per second in that epoch.
+    epoch_time_s
+        Seconds that the epoch took.
+    diverged
+        Whether the loss of that epoch is not finite.
+    written
+        When the record was written.
+    """
+
+    state: Literal["running", "waiting", "stopped", "failed", "finished"]
+    epoch: int = 0
+    epochs: int = 0
+    val_loss: float | None = None
+    throughput: float | None = None
+    epoch_time_s: float | None = None
+    diverged: bool = False
+    written: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+def read_record(folder: RunFolder) -> Record | None:
+    """Return a run's record; None if it has none that can be read."""
+    try:
+        return Record.model_validate_json(folder.status_file.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def update_record(folder: RunFolder, **changes: Any) -> None:
+    """Change fields of a run's record; without a record, write one of a running training."""
+    record = read_record(folder) or Record(state="running")
+    changes["written"] = datetime.now(UTC)
+    text = record.model_copy(update=changes).model_dump_json(indent=2)
+    with suppress(UserError):  # the view matters less than the training
+        write_text(folder.status_file, text + "\n")
+
+
+@contextmanager
+def recorded(folder: RunFolder) -> Iterator[None]:
+    """Record that a training runs, and how it ends."""
+    remove_leftovers(folder.status_file)
+    update_record(folder, **dict(Record(state="running")))
+    try:
+        yield
+    except BaseException as error:
+        update_record(folder, state="stopped" if isinstance(error, Stopped) else "failed")
+        raise
+    update_record(folder, state="finished")
 
 
 class RunStatus(NamedTuple):
@@ -48,13 +110,13 @@ class RunStatus(NamedTuple):
     epoch, epochs
         Epochs finished and wanted.
     val_loss
-        Validation loss of the last finished epoch, as its log spells it.
+        Validation loss of the last finished epoch.
     throughput
         Training events per second in that epoch.
     left_s
         Seconds that a running one still needs; None if not known.
     note
-        Why it failed, diverged or stopped, in one line, with the path of its log.
+        Why it failed, diverged, stopped or waits, in one line.
     """
 
     run: str
@@ -102,45 +164,69 @@ def _place(run: str) -> tuple[list[str], int, float, int]:
 
 def _run_status(results: Path, name: str) -> RunStatus:
     folder = RunFolder.of(results, name)
-    log = results / "logs" / "train" / f"{run_path(name)}.log"
-    tail = _tail(log) or _tail(folder.path / "run.log")
+    train_log, evaluate_log = (
+        results / "logs" / step / f"{run_path(name)}.log" for step in ("train", "evaluate")
+    )
     wanted = NUM_EPOCHS.search(_tail(folder.settings))
-    epochs_wanted = int(wanted[1]) if wanted else 0
-    status = RunStatus(name, "waiting", 0, epochs_wanted)
-    left = None
-    for epoch, epochs, val_loss, throughput, epoch_time_s in EPOCH_LINE.findall(tail):
-        status = status._replace(
-            epoch=int(epoch), epochs=int(epochs), val_loss=val_loss, throughput=int(throughput)
-        )
-        left = (int(epochs) - int(epoch)) * float(epoch_time_s)
-    last = tail.strip().rpartition("\n")[2]
-    # Made with as many epochs as its cfg.yaml says now; otherwise it is to be trained again.
-    if folder.is_finished and status.epochs == epochs_wanted:
-        diverged = last.startswith("diverged")
-        return status._replace(
-            state="diverged" if diverged else "done", note=f"{last} ({log})" if diverged else ""
-        )
+    untrained = RunStatus(name, "waiting", 0, int(wanted[1]) if wanted else 0)
+    record = read_record(folder)
+    status = _recorded_status(untrained, record) if record else untrained
+
     if is_locked(folder.path):
-        if left is not None:
-            left = max(left - (time.time() - log.stat().st_mtime), 0.0)
-        note = f"{last} ({log})" if last.startswith(WAITING) else ""
-        return status._replace(state="running", left_s=left, note=note)
+        holder = _last_line(folder.path / LOCK)
+        waits = record is not None and record.state == "waiting"
+        note = f"another process waits until this one ends: {holder}" if waits else ""
+        return status._replace(state="running", note=note)
+    status = status._replace(left_s=None)
     if folder.is_finished:
-        return RunStatus(name, "waiting", 0, epochs_wanted)
+        return _finished_status(untrained, status, record, train_log)
+    note = _reason(train_log)
     if folder.model.is_file():
-        log = results / "logs" / "evaluate" / f"{run_path(name)}.log"
-        last = _tail(log).strip().rpartition("\n")[2]
-        return status._replace(state="failed" if last else "waiting", note=_reason(last, log))
-    if last.startswith("Stopped"):
-        return status._replace(note=_reason(last, log))
-    return status._replace(state="failed" if last else "waiting", note=_reason(last, log))
+        note = _reason(evaluate_log)
+    elif record and record.state == "stopped":
+        return status._replace(note=note)
+    elif record and record.state == "finished":  # and its model deleted since
+        return untrained
+    elif record and record.state in ("running", "waiting"):
+        note = f"killed without a word; {note or train_log}"
+    return status._replace(state="failed" if note else "waiting", note=note)
 
 
-def _reason(last: str, log: Path) -> str:
-    """Return why a run ended, as the last line of its log says it; nothing without a line."""
-    if EPOCH_LINE.match(last) or last.startswith(("resumed", WAITING)):
-        last = "killed without a word"
+def _finished_status(
+    untrained: RunStatus, status: RunStatus, record: Record | None, log: Path
+) -> RunStatus:
+    """Return the status of a trained and evaluated run; `log` is that of its training."""
+    if record is None:  # deleted by hand
+        return untrained._replace(state="done", epoch=untrained.epochs)
+    if record.epochs != untrained.epochs:  # Snakemake will train it again
+        return untrained
+    if record.diverged:
+        return status._replace(state="diverged", note=_reason(log))
+    return status._replace(state="done")
+
+
+def _recorded_status(untrained: RunStatus, record: Record) -> RunStatus:
+    """Return the numbers of a record, for a run that still trains."""
+    if not record.epoch or not record.epoch_time_s:
+        return untrained
+    since = (datetime.now(UTC) - record.written).total_seconds()
+    return untrained._replace(
+        epoch=record.epoch,
+        epochs=record.epochs,
+        val_loss="nan" if record.val_loss is None else f"{record.val_loss:.5g}",
+        throughput=None if record.throughput is None else round(record.throughput),
+        left_s=max((record.epochs - record.epoch) * record.epoch_time_s - since, 0.0),
+    )
+
+
+def _reason(log: Path) -> str:
+    """Return the last line of a log and its path; nothing without a line."""
+    last = _last_line(log)
     return f"{last} ({log})" if last else ""
+
+
+def _last_line(path: Path) -> str:
+    return _tail(path).strip().rpartition("\n")[2]
 
 
 def _tail(path: Path) -> str:
@@ -152,7 +238,7 @@ def _tail(path: Path) -> str:
         return ""
 
 
-def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
+def rendered(statuses: list[RunStatus], *, live: bool = False) -> "Group":
     """Return the grid as a table for the terminal, with notes and sums.
 
     Parameters
@@ -160,8 +246,13 @@ def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
     statuses
         Of all runs.
     live
-        Whether the end may be cut off by a small terminal: then what matters comes first.
+        Whether a small terminal may cut off the end: then what matters comes first.
     """
+    # Not at the top: a training writes its record without them.
+    from rich.console import Group  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     if live:
         statuses = sorted(statuses, key=lambda status: list(STYLES).index(status.state))
     table = Table(box=None, pad_edge=False)
@@ -184,7 +275,7 @@ def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
     return Group(total, *notes, table) if live else Group(table, *notes, total)
 
 
-def watched(results: Path, interval_s: float) -> Iterator[Group]:
+def watched(results: Path, interval_s: float) -> "Iterator[Group]":
     """Yield the table again and again, each `interval_s` seconds."""
     while True:
         yield rendered(read_status(results), live=True)

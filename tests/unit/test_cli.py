@@ -133,11 +133,11 @@ def study(finished, tmp_path):
 
 
 def contents(folder):
-    """Return what each file holds, logs of writers apart."""
+    """Return what each file holds, lock and status of a training apart."""
     return {
         path: path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name not in (".lock", "status.json")
     }
 
 

@@ -66,11 +66,6 @@ def test_plot_setting(study):
     assert study.plan(overlay={"plot": {"dpi": 80}}).keys() == PLOTS
 
 
-def test_checkpoint_interval(study):
-    """How often a training saves does not decide what comes out."""
-    assert not study.plan("--config", "checkpoint_minutes=1")
-
-
 def test_epochs_on_the_command_line(study):
     """`--config epochs=2` trains every run again, on the same packed data."""
     plan = study.plan("--config", "epochs=2")

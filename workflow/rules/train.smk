@@ -34,9 +34,6 @@ rule train:
         "results/benchmarks/train/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
     conda:
         "../../envs/learn.yaml"
-    resources:
-        # No parameter: another one of those would train every run again.
-        checkpoint_minutes=STUDY.checkpoint_minutes,
     params:
         run=subpath(output.model, parent=True),
         code=provenance.code_digest("train.train"),
@@ -44,7 +41,7 @@ rule train:
         # exec: a signal reaches the training itself, not a shell that dies and leaves it behind.
         ": > {log} && ln -f {log} {output.log} &&"
         " exec python -m globals_heads train {params.run} --data {input.data} --threads {threads}"
-        " --checkpoint-minutes {resources.checkpoint_minutes} --stop-with-parent >> {log} 2>&1"
+        " --stop-with-parent >> {log} 2>&1"
 
 
 rule evaluate:

@@ -49,7 +49,7 @@ def main() -> None:
     """Run one step.
 
     A problem that its reader can solve ends it with one sentence and code 1; a request to stop
-    that it can go on from, with `stopping.EXIT_CODE`.
+    that it can go on from, with `signals.EXIT_CODE`.
     """
     try:
         app()
@@ -191,7 +191,7 @@ def baselines(
     settings: RunOption,
     threads: Threads = 1,
 ) -> None:
-    """Measure what can be said of MET without the model under test."""
+    """Measure predictions of MET without the model under test."""
     from globals_heads.evaluate.baselines import measure_baselines
     from globals_heads.packed import open_packed
 

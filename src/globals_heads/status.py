@@ -3,6 +3,7 @@
 The view reads files alone, so it works at any time and from any machine that sees the results.
 """
 
+import math
 import re
 import time
 from collections import Counter
@@ -37,28 +38,27 @@ TAIL_BYTES = 8192  # holds the last line of a log
 
 
 class Record(BaseModel):
-    """A run's status.json: what its training says while it runs, and at its end.
+    """A run's status.json: the state of its training and the numbers of its last finished epoch.
 
     Attributes
     ----------
     state
-        waiting: for another process that trains the same run. A process that is killed leaves
-        running behind.
+        waiting: for another process that trains the same run. A killed process leaves running.
     epoch, epochs
-        Epochs finished and wanted; 0 before the first one.
+        Epochs finished and wanted.
     val_loss
-        Validation loss of the last finished epoch; null if it is not finite.
+        Validation loss; null if it is not finite.
     throughput
-        Training events per second in that epoch.
+        Training events per second.
     epoch_time_s
         Seconds that the epoch took.
     diverged
-        Whether the loss of that epoch is not finite.
+        Whether the loss is not finite.
     written
-        When the record was written.
+        Time of writing.
     """
 
-    state: Literal["running", "waiting", "stopped", "failed", "finished"]
+    state: Literal["running", "waiting", "stopped", "failed", "finished"] = "running"
     epoch: int = 0
     epochs: int = 0
     val_loss: float | None = None
@@ -66,6 +66,12 @@ class Record(BaseModel):
     epoch_time_s: float | None = None
     diverged: bool = False
     written: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the last epoch ends, if the training goes on as fast."""
+        since = (datetime.now(UTC) - self.written).total_seconds()
+        return max((self.epochs - self.epoch) * (self.epoch_time_s or 0) - since, 0)
 
 
 def read_record(folder: RunFolder) -> Record | None:
@@ -77,8 +83,8 @@ def read_record(folder: RunFolder) -> Record | None:
 
 
 def update_record(folder: RunFolder, **changes: Any) -> None:
-    """Change fields of a run's record; without a record, write one of a running training."""
-    record = read_record(folder) or Record(state="running")
+    """Change fields of a run's record, or of a new one."""
+    record = read_record(folder) or Record()
     changes["written"] = datetime.now(UTC)
     text = record.model_copy(update=changes).model_dump_json(indent=2)
     with suppress(UserError):  # the view matters less than the training
@@ -89,7 +95,7 @@ def update_record(folder: RunFolder, **changes: Any) -> None:
 def recorded(folder: RunFolder) -> Iterator[None]:
     """Record that a training runs, and how it ends."""
     remove_leftovers(folder.status_file)
-    update_record(folder, **dict(Record(state="running")))
+    update_record(folder, **dict(Record()))  # nothing stays of an earlier training
     try:
         yield
     except BaseException as error:
@@ -107,25 +113,15 @@ class RunStatus(NamedTuple):
         Its name.
     state
         A key of `STYLES`.
-    epoch, epochs
-        Epochs finished and wanted.
-    val_loss
-        Validation loss of the last finished epoch.
-    throughput
-        Training events per second in that epoch.
-    left_s
-        Seconds that a running one still needs; None if not known.
+    record
+        The numbers to show.
     note
         Why it failed, diverged, stopped or waits, in one line.
     """
 
     run: str
     state: str
-    epoch: int
-    epochs: int
-    val_loss: str = ""
-    throughput: int | None = None
-    left_s: float | None = None
+    record: Record
     note: str = ""
 
 
@@ -168,55 +164,34 @@ def _run_status(results: Path, name: str) -> RunStatus:
         results / "logs" / step / f"{run_path(name)}.log" for step in ("train", "evaluate")
     )
     wanted = NUM_EPOCHS.search(_tail(folder.settings))
-    untrained = RunStatus(name, "waiting", 0, int(wanted[1]) if wanted else 0)
+    untrained = Record(epochs=int(wanted[1]) if wanted else 0)
     record = read_record(folder)
-    status = _recorded_status(untrained, record) if record else untrained
-
+    recorded_state = record.state if record else None
+    shown = record if record and record.epoch else untrained
+    state, note = "waiting", ""
     if is_locked(folder.path):
-        holder = _last_line(folder.path / LOCK)
-        waits = record is not None and record.state == "waiting"
-        note = f"another process waits until this one ends: {holder}" if waits else ""
-        return status._replace(state="running", note=note)
-    status = status._replace(left_s=None)
-    if folder.is_finished:
-        return _finished_status(untrained, status, record, train_log)
-    note = _reason(train_log)
-    if folder.model.is_file():
+        state = "running"
+        if recorded_state == "waiting":
+            holder = _last_line(folder.path / LOCK)
+            note = f"another process waits until this one ends: {holder}"
+    elif folder.is_finished:
+        if record and record.epochs != untrained.epochs:  # Snakemake will train it again
+            shown = untrained
+        elif record and record.diverged:
+            state, note = "diverged", _reason(train_log)
+        else:
+            state = "done"
+    elif folder.model.is_file():
         note = _reason(evaluate_log)
-    elif record and record.state == "stopped":
-        return status._replace(note=note)
-    elif record and record.state == "finished":  # and its model deleted since
-        return untrained
-    elif record and record.state in ("running", "waiting"):
-        note = f"killed without a word; {note or train_log}"
-    return status._replace(state="failed" if note else "waiting", note=note)
-
-
-def _finished_status(
-    untrained: RunStatus, status: RunStatus, record: Record | None, log: Path
-) -> RunStatus:
-    """Return the status of a trained and evaluated run; `log` is that of its training."""
-    if record is None:  # deleted by hand
-        return untrained._replace(state="done", epoch=untrained.epochs)
-    if record.epochs != untrained.epochs:  # Snakemake will train it again
-        return untrained
-    if record.diverged:
-        return status._replace(state="diverged", note=_reason(log))
-    return status._replace(state="done")
-
-
-def _recorded_status(untrained: RunStatus, record: Record) -> RunStatus:
-    """Return the numbers of a record, for a run that still trains."""
-    if not record.epoch or not record.epoch_time_s:
-        return untrained
-    since = (datetime.now(UTC) - record.written).total_seconds()
-    return untrained._replace(
-        epoch=record.epoch,
-        epochs=record.epochs,
-        val_loss="nan" if record.val_loss is None else f"{record.val_loss:.5g}",
-        throughput=None if record.throughput is None else round(record.throughput),
-        left_s=max((record.epochs - record.epoch) * record.epoch_time_s - since, 0.0),
-    )
+        state = "failed" if note else "waiting"
+    elif recorded_state == "finished":  # and its model deleted since
+        shown = untrained
+    else:
+        note = _reason(train_log)
+        if recorded_state in ("running", "waiting"):
+            note = f"killed without a word; {note or train_log}"
+        state = "failed" if note and recorded_state != "stopped" else "waiting"
+    return RunStatus(name, state, shown, note)
 
 
 def _reason(log: Path) -> str:
@@ -260,14 +235,16 @@ def rendered(statuses: list[RunStatus], *, live: bool = False) -> "Group":
         right = heading in ("epoch", "val_loss", "events/s", "left")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for status in statuses:
-        table.add_row(
-            status.run,
-            Text(status.state, STYLES[status.state]),
-            f"{status.epoch}/{status.epochs}",
-            status.val_loss,
-            "" if status.throughput is None else str(status.throughput),
-            "" if status.left_s is None else str(timedelta(seconds=round(status.left_s))),
-        )
+        record, numbers = status.record, ["", "", ""]
+        if record.epoch:
+            val_loss, throughput = (
+                math.nan if n is None else n for n in (record.val_loss, record.throughput)
+            )
+            left = str(timedelta(seconds=round(record.left_s)))
+            running = status.state == "running"
+            numbers = [f"{val_loss:.5g}", f"{throughput:.0f}", left if running else ""]
+        state = Text(status.state, STYLES[status.state])
+        table.add_row(status.run, state, f"{record.epoch}/{record.epochs}", *numbers)
     counts = Counter(status.state for status in statuses)
     sums = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
     notes = [Text(f"{status.run}: {status.note}") for status in statuses if status.note]

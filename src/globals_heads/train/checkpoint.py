@@ -9,7 +9,6 @@ import io
 import math
 import time
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,19 +114,13 @@ class TrainingState:
 
         The fused optimiser, for instance, writes beside tensors that are too small.
         """
-        own = self.state_dict()
-        for name in ("epoch", "step", "best_epoch", "best_loss"):
-            if type(state[name]) is not type(own[name]):
-                raise ValueError(f"{name} is {state[name]!r}")
-        for name in ("model", "best_weights", "sums"):
-            _require_alike(name, state[name], own[name])
-        _require_alike(
-            "the epoch", {"grad_norms": state["grad_norms"]}, {"grad_norms": self.grad_norms}
-        )
+        for name, own in self.state_dict().items():
+            if name not in ("optimizer", "history", "cuda_random"):
+                _require_alike(name, state[name], own)
         parameters = list(self.model.parameters())
         for i, moments in state["optimizer"]["state"].items():
             for name in ("exp_avg", "exp_avg_sq"):
-                _require_alike("optimizer", {name: moments[name]}, {name: parameters[i]})
+                _require_alike("optimizer", moments[name], parameters[i])
         epoch, history = state["epoch"], state["history"]
         if not (0 <= state["step"] <= len(self.grad_norms) and 0 <= state["best_epoch"] < epoch):
             raise ValueError(f"step {state['step']}, best epoch {state['best_epoch']}")
@@ -138,22 +131,21 @@ class TrainingState:
                 raise ValueError(f"the history of {split} holds values that are no numbers")
 
 
-_AS_IT_IS = (
-    "epoch",
-    "step",
-    "grad_norms",
-    "history",
-    "best_epoch",
-    "best_loss",
-    "best_weights",
-)
+_AS_IT_IS = ("epoch", "step", "grad_norms", "history", "best_epoch", "best_loss", "best_weights")
 
 
-def _require_alike(name: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise `ValueError` unless both hold the same tensors by name, shape and type."""
-    kinds = [{key: (v.shape, v.dtype) for key, v in each.items()} for each in (found, expected)]
-    if kinds[0] != kinds[1]:
-        raise ValueError(f"{name} holds other tensors than this training has")
+def _require_alike(name: str, found: Any, expected: Any) -> None:
+    """Raise `ValueError` unless both are of one type, or tensors of one shape and type."""
+    if isinstance(expected, dict):
+        if found.keys() != expected.keys():
+            raise ValueError(f"{name} holds other tensors than this training has")
+        for key, value in expected.items():
+            _require_alike(f"{name} {key}", found[key], value)
+    elif isinstance(expected, Tensor):
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"{name} is a tensor of another shape or type")
+    elif type(found) is not type(expected):
+        raise ValueError(f"{name} is {found!r}")
 
 
 def checkpoint_key(made_from: dict[str, str], threads: int) -> dict[str, str]:

@@ -109,27 +109,23 @@ def fit(
 
     # Its own generator, so that every latent space sees the events of a seed in the same order.
     shuffle = np.random.default_rng(settings.seed)
-    steps_taken = (state.epoch - 1) * num_steps + state.step
-    with tqdm(
-        total=settings.epochs * num_steps, initial=steps_taken, unit="step", disable=None
-    ) as bar:
-        for epoch in range(1, state.epoch):  # finished before an interruption
-            shuffle.permutation(data.train.num_events)
-            report_epoch(state, epoch, settings.epochs, bar, folder)
-        while state.epoch <= settings.epochs and not has_diverged(state):
-            order = shuffle.permutation(data.train.num_events)
-            train_facts, val_facts = run_epoch(state, loss, data, order, settings, bar, checkpoint)
-            state.history["train"].append(train_facts)
-            state.history["val"].append(val_facts)
-            if not has_diverged(state) and val_facts["loss"] < state.best_loss:
-                state.best_epoch, state.best_loss = state.epoch, val_facts["loss"]
-                state.best_weights = copy.deepcopy(model.state_dict())
-            report_epoch(state, state.epoch, settings.epochs, bar, folder)
+    for epoch in range(1, state.epoch):  # finished before an interruption
+        shuffle.permutation(data.train.num_events)
+        report_epoch(state, epoch, settings.epochs, folder)
+    while state.epoch <= settings.epochs and not has_diverged(state):
+        order = shuffle.permutation(data.train.num_events)
+        train_facts, val_facts = run_epoch(state, loss, data, order, settings, checkpoint)
+        state.history["train"].append(train_facts)
+        state.history["val"].append(val_facts)
+        if not has_diverged(state) and val_facts["loss"] < state.best_loss:
+            state.best_epoch, state.best_loss = state.epoch, val_facts["loss"]
+            state.best_weights = copy.deepcopy(model.state_dict())
+        report_epoch(state, state.epoch, settings.epochs, folder)
 
-            state.epoch, state.step, state.sums = state.epoch + 1, 0, loss.zero_sums()
-            state.epoch_started = time.perf_counter()
-            if checkpoint:
-                checkpoint.save(state)
+        state.epoch, state.step, state.sums = state.epoch + 1, 0, loss.zero_sums()
+        state.epoch_started = time.perf_counter()
+        if checkpoint:
+            checkpoint.save(state)
 
     if has_diverged(state):
         print(f"diverged in epoch {state.epoch - 1}: the loss is not finite", flush=True)
@@ -143,7 +139,6 @@ def run_epoch(
     data: PackedData,
     order: NDArray[np.int64],
     settings: RunSettings,
-    bar: "tqdm[None]",
     checkpoint: Checkpoint | None,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Take the steps that are left of the present epoch, then measure the validation split.
@@ -156,8 +151,6 @@ def run_epoch(
         As in `fit`.
     order
         The order of the training events in this epoch, shape (N,).
-    bar
-        Progress on a terminal.
 
     Returns
     -------
@@ -171,8 +164,10 @@ def run_epoch(
     max_norm = settings.train.clip_norm or math.inf
 
     model.train()
-    events = data.train.gather(order)
-    for batch in batches(events, settings.train.batch_size, loss.device, skip=state.step):
+    steps = batches(data.train.gather(order), settings.train.batch_size, loss.device, state.step)
+    # The bar shows on a terminal only.
+    options = {"total": len(state.grad_norms), "initial": state.step, "leave": False}
+    for batch in tqdm(steps, f"epoch {state.epoch}", disable=None, **options):
         reconstruction = model(batch)
         total = loss(batch, reconstruction, state.sums)
         optimizer.zero_grad()
@@ -180,7 +175,6 @@ def run_epoch(
         state.grad_norms[state.step] = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
         optimizer.step()
         state.step += 1
-        bar.update()
         if checkpoint:
             checkpoint.save_if_due(state)
     train_time = time.perf_counter() - state.epoch_started
@@ -212,22 +206,17 @@ def has_diverged(state: TrainingState) -> bool:
 
 
 def report_epoch(
-    state: TrainingState,
-    epoch: int,
-    num_epochs: int,
-    bar: "tqdm[None]",
-    folder: RunFolder | None,
+    state: TrainingState, epoch: int, num_epochs: int, folder: RunFolder | None
 ) -> None:
-    """Show one finished epoch: a line of run.log, or beside the bar of a terminal.
-
-    The newest epoch goes into the run's status record, too.
-    """
+    """Print the line of run.log of a finished epoch; put the newest into the status record."""
     train_facts, val_facts = (state.history[split][epoch - 1] for split in ("train", "val"))
-    line = format_log_line(num_epochs, train_facts, val_facts)
-    if bar.disable:
-        print(line, flush=True)
-    else:
-        bar.set_postfix_str(line)
+    shown = ("rec_tokens", "rec_globals", "perplexity")
+    numbers = {"val_loss": val_facts["loss"]}
+    numbers |= {name: val_facts[name] for name in shown if name in val_facts}
+    numbers |= {"train_loss": train_facts["loss"], "clipped": train_facts["clipped_fraction"]}
+    text = " ".join(f"{name}={value:.5g}" for name, value in numbers.items())
+    speed = f"{train_facts['throughput']:.0f} events/s, {train_facts['epoch_time_s']:.3g} s/epoch"
+    print(f"[{epoch}/{num_epochs}] {text} {speed}", flush=True)
     if folder and epoch == len(state.history["val"]):
         update_record(
             folder,
@@ -264,16 +253,3 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if gpu else "cpu"
     return torch.device(device)
-
-
-def format_log_line(
-    num_epochs: int, train_facts: dict[str, float], val_facts: dict[str, float]
-) -> str:
-    """Return one line of run.log."""
-    shown = ("rec_tokens", "rec_globals", "perplexity")
-    numbers = {"val_loss": val_facts["loss"]}
-    numbers |= {name: val_facts[name] for name in shown if name in val_facts}
-    numbers |= {"train_loss": train_facts["loss"], "clipped": train_facts["clipped_fraction"]}
-    text = " ".join(f"{name}={value:.5g}" for name, value in numbers.items())
-    speed = f"{train_facts['throughput']:.0f} events/s, {train_facts['epoch_time_s']:.3g} s/epoch"
-    return f"[{train_facts['epoch']}/{num_epochs}] {text} {speed}"

@@ -18,7 +18,7 @@ import yaml
 
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
-from globals_heads.files import run_lock, write_text
+from globals_heads.files import is_locked, run_lock, write_text
 from globals_heads.provenance import file_digest, input_digests, write_manifest
 from globals_heads.settings import (
     CompareSettings,
@@ -30,6 +30,7 @@ from globals_heads.settings import (
     Settings,
     SimulateSettings,
 )
+from globals_heads.status import read_status, recorded, rendered, update_record, watched
 from globals_heads.train.signals import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, load_yaml, validated
 
@@ -189,7 +190,7 @@ def baselines(
     settings: RunOption,
     threads: Threads = 1,
 ) -> None:
-    """Measure what can be said of MET without the model under test."""
+    """Measure predictions of MET without the model under test."""
     from globals_heads.evaluate.baselines import measure_baselines
     from globals_heads.packed import open_packed
 
@@ -205,9 +206,6 @@ def train(
     run: Run,
     data: Data,
     threads: Threads = 1,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(min=0, help="Save after this time within an epoch, too.")
-    ] = 5,
     stop_with_parent: Annotated[
         bool, typer.Option("--stop-with-parent", help="Stop when the starting process ends.")
     ] = False,
@@ -217,21 +215,23 @@ def train(
     Started again after an interruption, it goes on where it was. SIGTERM, SIGUSR1 and SIGINT make
     it save and leave with code 75; a second signal ends it at once.
     """
+    folder, started = RunFolder(run), datetime.now(UTC)
     # Before torch, which takes seconds to import.
     with stop_requests(stop_with_parent) as stop:
-        from globals_heads.packed import open_packed
-
-        folder, started = RunFolder(run), datetime.now(UTC)
-        settings = folder.read_settings()
-        inputs = input_digests("train", settings, file_digest(data))
-        packed = open_packed(data)
-        with run_lock(run, lambda: stop.raise_if_asked("waiting for another process")):
+        if is_locked(run):
+            update_record(folder, state="waiting")
+        with (
+            run_lock(run, lambda: stop.raise_if_asked("waiting for another process")),
+            recorded(folder),
+        ):
+            from globals_heads.packed import open_packed
             from globals_heads.train import train as training
             from globals_heads.train.checkpoint import Checkpoint, checkpoint_key
 
-            key = checkpoint_key(inputs, threads)
-            checkpoint = Checkpoint(folder.checkpoint, key, checkpoint_minutes, stop)
-            training.train(settings, packed, folder, threads, checkpoint)
+            settings = folder.read_settings()
+            inputs = input_digests("train", settings, file_digest(data))
+            checkpoint = Checkpoint(folder.checkpoint, checkpoint_key(inputs, threads), stop)
+            training.train(settings, open_packed(data), folder, threads, checkpoint)
             outputs = (folder.model, folder.metrics("train"), folder.metrics("val"))
             write_manifest(folder.manifest("train"), folder.path, inputs, outputs, started, threads)
 
@@ -456,8 +456,6 @@ def status(
     """Show where each run stands: running, done, failed, diverged or waiting."""
     from rich.console import Console
     from rich.live import Live
-
-    from globals_heads.status import read_status, rendered, watched
 
     console = Console()
     if not watch:

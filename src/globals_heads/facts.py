@@ -53,6 +53,7 @@ class RunFolder:
         self.settings = path / "cfg.yaml"
         self.model = path / "model.pt"
         self.checkpoint = path / "checkpoint.pt"
+        self.status_file = path / "status.json"
         self.figures = path / "figures"
 
     @classmethod

@@ -28,12 +28,13 @@ PACKAGE = Path(__file__).parent
 
 _EVENTS = ("data.events", "data.token_file", "kinematics")
 _NETWORK = (
+    "train.batches",
     "train.bottlenecks",
     "train.codebook",
+    "train.loss",
     "train.model",
     "train.model_file",
     "train.train",
-    "train.training_state",
 )
 _LEARNED = (*_NETWORK, "facts", "kinematics", "packed")
 _MEASURED = (*_LEARNED, "evaluate.evaluate", "evaluate.metrics", "evaluate.physics")

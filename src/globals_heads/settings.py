@@ -319,8 +319,6 @@ class Settings(Grid, ObjectTypesSettings):
     """Passes over the training split."""
     missing_runs: Literal["train", "show"] = "train"
     """train: train what is not there; show: compare the finished runs and mark the others."""
-    checkpoint_minutes: Count = 5
-    """Minutes after which a training saves within an epoch, too; changing it trains nothing."""
     simulate: SimulateSettings = SimulateSettings()
     """Events made with Pythia 8; not used when data is given."""
     pack: PackSettings = PackSettings()

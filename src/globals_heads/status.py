@@ -1,24 +1,28 @@
-"""The live view of the grid, read from files alone: at any time, from any machine that sees them.
+"""The live view of the grid, and the record that each training writes for it.
 
-This module knows nothing of how runs are trained; it reads what they leave behind.
+The view reads files alone, so it works at any time and from any machine that sees the results.
 """
 
+import math
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+from pydantic import AwareDatetime, BaseModel, Field
 
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
-from globals_heads.files import WAITING, is_locked
+from globals_heads.files import LOCK, is_locked, remove_leftovers, write_text
 from globals_heads.settings import LatentSpace, run_path
+from globals_heads.train.signals import Stopped
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 # In the order of the live view.
 STYLES = {
@@ -28,12 +32,76 @@ STYLES = {
     "waiting": "dim",
     "done": "green",
 }
-EPOCH_LINE = re.compile(
-    r"^\[(\d+)/(\d+)\] val_loss=(\S+) .*?(\d+) events/s, (\S+) s/epoch$", re.MULTILINE
-)
 NUM_EPOCHS = re.compile(r"^epochs: (\d+)$", re.MULTILINE)
 RUN_NAME = re.compile(r"/beta_[0-9.]+(e[+-]?[0-9]+)?/seed_[0-9]+$")
-TAIL_BYTES = 8192  # holds many lines of a log, or the end of a traceback
+TAIL_BYTES = 8192  # holds the last line of a log
+
+
+class Record(BaseModel):
+    """A run's status.json: the state of its training and the numbers of its last finished epoch.
+
+    Attributes
+    ----------
+    state
+        waiting: for another process that trains the same run. A killed process leaves running.
+    epoch, epochs
+        Epochs finished and wanted.
+    val_loss
+        Validation loss; null if it is not finite.
+    throughput
+        Training events per second.
+    epoch_time_s
+        Seconds that the epoch took.
+    diverged
+        Whether the loss is not finite.
+    written
+        Time of writing.
+    """
+
+    state: Literal["running", "waiting", "stopped", "failed", "finished"] = "running"
+    epoch: int = 0
+    epochs: int = 0
+    val_loss: float | None = None
+    throughput: float | None = None
+    epoch_time_s: float | None = None
+    diverged: bool = False
+    written: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the last epoch ends, if the training goes on as fast."""
+        since = (datetime.now(UTC) - self.written).total_seconds()
+        return max((self.epochs - self.epoch) * (self.epoch_time_s or 0) - since, 0)
+
+
+def read_record(folder: RunFolder) -> Record | None:
+    """Return a run's record; None if it has none that can be read."""
+    try:
+        return Record.model_validate_json(folder.status_file.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def update_record(folder: RunFolder, **changes: Any) -> None:
+    """Change fields of a run's record, or of a new one."""
+    record = read_record(folder) or Record()
+    changes["written"] = datetime.now(UTC)
+    text = record.model_copy(update=changes).model_dump_json(indent=2)
+    with suppress(UserError):  # the view matters less than the training
+        write_text(folder.status_file, text + "\n")
+
+
+@contextmanager
+def recorded(folder: RunFolder) -> Iterator[None]:
+    """Record that a training runs, and how it ends."""
+    remove_leftovers(folder.status_file)
+    update_record(folder, **dict(Record()))  # nothing stays of an earlier training
+    try:
+        yield
+    except BaseException as error:
+        update_record(folder, state="stopped" if isinstance(error, Stopped) else "failed")
+        raise
+    update_record(folder, state="finished")
 
 
 class RunStatus(NamedTuple):
@@ -45,25 +113,15 @@ class RunStatus(NamedTuple):
         Its name.
     state
         A key of `STYLES`.
-    epoch, epochs
-        Epochs finished and wanted.
-    val_loss
-        Validation loss of the last finished epoch, as its log spells it.
-    throughput
-        Training events per second in that epoch.
-    left_s
-        Seconds that a running one still needs; None if not known.
+    record
+        The numbers to show.
     note
-        Why it failed, diverged or stopped, in one line, with the path of its log.
+        Why it failed, diverged, stopped or waits, in one line.
     """
 
     run: str
     state: str
-    epoch: int
-    epochs: int
-    val_loss: str = ""
-    throughput: int | None = None
-    left_s: float | None = None
+    record: Record
     note: str = ""
 
 
@@ -102,45 +160,48 @@ def _place(run: str) -> tuple[list[str], int, float, int]:
 
 def _run_status(results: Path, name: str) -> RunStatus:
     folder = RunFolder.of(results, name)
-    log = results / "logs" / "train" / f"{run_path(name)}.log"
-    tail = _tail(log) or _tail(folder.path / "run.log")
+    train_log, evaluate_log = (
+        results / "logs" / step / f"{run_path(name)}.log" for step in ("train", "evaluate")
+    )
     wanted = NUM_EPOCHS.search(_tail(folder.settings))
-    epochs_wanted = int(wanted[1]) if wanted else 0
-    status = RunStatus(name, "waiting", 0, epochs_wanted)
-    left = None
-    for epoch, epochs, val_loss, throughput, epoch_time_s in EPOCH_LINE.findall(tail):
-        status = status._replace(
-            epoch=int(epoch), epochs=int(epochs), val_loss=val_loss, throughput=int(throughput)
-        )
-        left = (int(epochs) - int(epoch)) * float(epoch_time_s)
-    last = tail.strip().rpartition("\n")[2]
-    # Made with as many epochs as its cfg.yaml says now; otherwise it is to be trained again.
-    if folder.is_finished and status.epochs == epochs_wanted:
-        diverged = last.startswith("diverged")
-        return status._replace(
-            state="diverged" if diverged else "done", note=f"{last} ({log})" if diverged else ""
-        )
+    untrained = Record(epochs=int(wanted[1]) if wanted else 0)
+    record = read_record(folder)
+    recorded_state = record.state if record else None
+    shown = record if record and record.epoch else untrained
+    state, note = "waiting", ""
     if is_locked(folder.path):
-        if left is not None:
-            left = max(left - (time.time() - log.stat().st_mtime), 0.0)
-        note = f"{last} ({log})" if last.startswith(WAITING) else ""
-        return status._replace(state="running", left_s=left, note=note)
-    if folder.is_finished:
-        return RunStatus(name, "waiting", 0, epochs_wanted)
-    if folder.model.is_file():
-        log = results / "logs" / "evaluate" / f"{run_path(name)}.log"
-        last = _tail(log).strip().rpartition("\n")[2]
-        return status._replace(state="failed" if last else "waiting", note=_reason(last, log))
-    if last.startswith("Stopped"):
-        return status._replace(note=_reason(last, log))
-    return status._replace(state="failed" if last else "waiting", note=_reason(last, log))
+        state = "running"
+        if recorded_state == "waiting":
+            holder = _last_line(folder.path / LOCK)
+            note = f"another process waits until this one ends: {holder}"
+    elif folder.is_finished:
+        if record and record.epochs != untrained.epochs:  # Snakemake will train it again
+            shown = untrained
+        elif record and record.diverged:
+            state, note = "diverged", _reason(train_log)
+        else:
+            state = "done"
+    elif folder.model.is_file():
+        note = _reason(evaluate_log)
+        state = "failed" if note else "waiting"
+    elif recorded_state == "finished":  # and its model deleted since
+        shown = untrained
+    else:
+        note = _reason(train_log)
+        if recorded_state in ("running", "waiting"):
+            note = f"killed without a word; {note or train_log}"
+        state = "failed" if note and recorded_state != "stopped" else "waiting"
+    return RunStatus(name, state, shown, note)
 
 
-def _reason(last: str, log: Path) -> str:
-    """Return why a run ended, as the last line of its log says it; nothing without a line."""
-    if EPOCH_LINE.match(last) or last.startswith(("resumed", WAITING)):
-        last = "killed without a word"
+def _reason(log: Path) -> str:
+    """Return the last line of a log and its path; nothing without a line."""
+    last = _last_line(log)
     return f"{last} ({log})" if last else ""
+
+
+def _last_line(path: Path) -> str:
+    return _tail(path).strip().rpartition("\n")[2]
 
 
 def _tail(path: Path) -> str:
@@ -152,7 +213,7 @@ def _tail(path: Path) -> str:
         return ""
 
 
-def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
+def rendered(statuses: list[RunStatus], *, live: bool = False) -> "Group":
     """Return the grid as a table for the terminal, with notes and sums.
 
     Parameters
@@ -160,8 +221,13 @@ def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
     statuses
         Of all runs.
     live
-        Whether the end may be cut off by a small terminal: then what matters comes first.
+        Whether a small terminal may cut off the end: then what matters comes first.
     """
+    # Not at the top: a training writes its record without them.
+    from rich.console import Group  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     if live:
         statuses = sorted(statuses, key=lambda status: list(STYLES).index(status.state))
     table = Table(box=None, pad_edge=False)
@@ -169,14 +235,16 @@ def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
         right = heading in ("epoch", "val_loss", "events/s", "left")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for status in statuses:
-        table.add_row(
-            status.run,
-            Text(status.state, STYLES[status.state]),
-            f"{status.epoch}/{status.epochs}",
-            status.val_loss,
-            "" if status.throughput is None else str(status.throughput),
-            "" if status.left_s is None else str(timedelta(seconds=round(status.left_s))),
-        )
+        record, numbers = status.record, ["", "", ""]
+        if record.epoch:
+            val_loss, throughput = (
+                math.nan if n is None else n for n in (record.val_loss, record.throughput)
+            )
+            left = str(timedelta(seconds=round(record.left_s)))
+            running = status.state == "running"
+            numbers = [f"{val_loss:.5g}", f"{throughput:.0f}", left if running else ""]
+        state = Text(status.state, STYLES[status.state])
+        table.add_row(status.run, state, f"{record.epoch}/{record.epochs}", *numbers)
     counts = Counter(status.state for status in statuses)
     sums = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
     notes = [Text(f"{status.run}: {status.note}") for status in statuses if status.note]
@@ -184,7 +252,7 @@ def rendered(statuses: list[RunStatus], *, live: bool = False) -> Group:
     return Group(total, *notes, table) if live else Group(table, *notes, total)
 
 
-def watched(results: Path, interval_s: float) -> Iterator[Group]:
+def watched(results: Path, interval_s: float) -> "Iterator[Group]":
     """Yield the table again and again, each `interval_s` seconds."""
     while True:
         yield rendered(read_status(results), live=True)

@@ -6,11 +6,12 @@ What no longer fits the config, the data or the code is for `snakemake -n` to sa
 from contextlib import suppress
 from pathlib import Path
 
-from globals_heads.compare.summary import read_summary, summary_lines
+from globals_heads.compare.summary import summary_lines
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
 from globals_heads.provenance import STEPS_OF_A_RUN, digest, file_digest, read_manifest
 from globals_heads.settings import RunKey
+from globals_heads.tables import read_summary
 from globals_heads.validation import validated
 
 REMEDY = "delete it and run snakemake again"

@@ -18,12 +18,12 @@ POLLING = ("--slurm-groups-init-seconds-before-status-checks", "6")
 # Appended to the study's copy of the training: slow without work, so that the tests last as long on
 # a busy machine; and a run that fails.
 SLOW = """
-_evaluate_epoch = evaluate_epoch
+_run_epoch = run_epoch
 
 
-def evaluate_epoch(*arguments):
+def run_epoch(*arguments):
     time.sleep({seconds})
-    return _evaluate_epoch(*arguments)
+    return _run_epoch(*arguments)
 """
 FAILING = """
 _fit = fit

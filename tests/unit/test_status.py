@@ -1,12 +1,12 @@
-"""The live view: each state from the files that a run leaves behind."""
+"""The record of a training, and the live view: each state from the files that a run leaves."""
 
 import io
-import os
+import json
 import re
 import shutil
 import subprocess
 import sys
-import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -16,11 +16,17 @@ from globals_heads.cli import app
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
 from globals_heads.files import is_locked, run_lock
-from globals_heads.status import EPOCH_LINE, read_status, rendered
-from globals_heads.train.train import format_log_line
+from globals_heads.status import read_record, read_status, recorded, rendered, update_record
+from globals_heads.train.signals import Stopped
 
 RUN = "vq/beta_10/seed_0"
-LINES = [f"[{i}/4] val_loss=0.{i} rec_tokens=0.1 900 events/s, 10 s/epoch" for i in (1, 2)]
+TWO_EPOCHS = {
+    "epoch": 2,
+    "epochs": 4,
+    "val_loss": 0.2,
+    "throughput": 900.4,
+    "epoch_time_s": 10.0,
+}
 
 
 @pytest.fixture
@@ -32,6 +38,12 @@ def runs(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def folder(runs):
+    """The folder of the one run."""
+    return RunFolder.of(runs, RUN)
+
+
 def log(runs, *lines, step="train"):
     path = runs / "logs" / step / f"runs/{RUN}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +51,7 @@ def log(runs, *lines, step="train"):
     return path
 
 
-def finish(runs):
-    folder = RunFolder.of(runs, RUN)
+def finish(folder):
     (folder.path / "facts").mkdir()
     for split in ("train", "val", "test"):
         folder.metrics(split).touch()
@@ -53,70 +64,109 @@ def status(runs):
     return found
 
 
-def test_the_line_of_a_log_is_understood():
-    facts = {
-        "epoch": 3,
-        "loss": 0.5,
-        "rec_tokens": 0.4,
-        "rec_globals": 0.1,
-        "clipped_fraction": 0.0,
-        "throughput": 1234.5,
-        "epoch_time_s": 0.125,
-    }
-    match = EPOCH_LINE.match(format_log_line(20, facts, facts))
-    assert match.groups() == ("3", "20", "0.5", "1234", "0.125")
+def row(runs):
+    """Return state, epochs and further columns of the one run, as the table shows them."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(rendered(read_status(runs)))
+    return console.export_text().splitlines()[1].split()[1:]
 
 
-def give_up():
-    """Wait for no other process."""
-    raise AssertionError
+def locked(folder):
+    """Hold the run's lock, and wait for no other process."""
+
+    def give_up():
+        raise AssertionError
+
+    return run_lock(folder.path, give_up)
+
+
+def test_a_record_tells_how_a_training_ends(folder):
+    with recorded(folder):
+        update_record(folder, **TWO_EPOCHS)
+        record = read_record(folder)
+        assert record.state == "running"
+        assert (record.epoch, record.epochs, record.val_loss) == (2, 4, 0.2)
+        assert datetime.now(UTC) - record.written < timedelta(minutes=1)
+    assert read_record(folder).state == "finished"
+    for error, state in ((Stopped("SIGTERM", "in a test"), "stopped"), (ValueError(), "failed")):
+        with pytest.raises(type(error)), recorded(folder):
+            assert read_record(folder).epoch == 0, "nothing is left of the training before"
+            raise error
+        assert read_record(folder).state == state
+
+
+def test_a_record_is_json_for_other_programs(folder):
+    update_record(folder, val_loss=float("nan"), throughput=float("inf"))
+    found = json.loads(folder.status_file.read_text(), parse_constant=lambda name: 1 / 0)
+    assert found["val_loss"] is found["throughput"] is None
+
+
+def test_a_record_that_cannot_be_written_ends_no_training(folder):
+    folder.status_file.mkdir()
+    with recorded(folder):
+        pass
+
+
+def test_a_training_loads_nothing_of_the_view():
+    """rich takes a tenth of a second, and more memory."""
+    code = "import sys, globals_heads.train.train; assert 'rich' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_run_waits_until_its_log_says_anything(runs):
-    assert status(runs)[:4] == (RUN, "waiting", 0, 4)
+    assert status(runs).run == RUN
+    assert row(runs) == ["waiting", "0/4"]
     log(runs)
-    assert status(runs).state == "waiting"
+    assert row(runs) == ["waiting", "0/4"]
 
 
-def test_a_run_trains_while_its_lock_is_held(runs):
-    path = log(runs, *LINES)
-    os.utime(path, (time.time() - 5, time.time() - 5))
-    with run_lock(RunFolder.of(runs, RUN).path, give_up):
+def test_a_run_trains_while_its_lock_is_held(runs, folder):
+    with locked(folder), recorded(folder):
+        assert row(runs) == ["running", "0/4"]
+        update_record(folder, **TWO_EPOCHS)
+        assert row(runs)[:4] == ["running", "2/4", "0.2", "900"]
+        assert 19 < status(runs).record.left_s <= 20  # two epochs of ten seconds
+
+
+def test_time_since_the_last_epoch_counts(runs, folder):
+    update_record(folder, **TWO_EPOCHS)
+    record = json.loads(folder.status_file.read_text())
+    earlier = datetime.now(UTC) - timedelta(seconds=5)
+    folder.status_file.write_text(json.dumps(record | {"written": earlier.isoformat()}))
+    with locked(folder):
+        assert row(runs)[-1] in ("0:00:14", "0:00:15")
+
+
+def test_a_run_for_which_another_process_waits_says_for_whom(runs, folder):
+    with locked(folder):
+        update_record(folder, state="waiting")
+        update_record(folder, **TWO_EPOCHS)
+        assert row(runs)[:2] == ["running", "2/4"]
         found = status(runs)
-    assert found[1:6] == ("running", 2, 4, "0.2", 900)
-    assert 13 < found.left_s <= 15  # two epochs of ten seconds, five of which have passed
+    assert re.fullmatch(r"another process waits .*: process \d+ on .+", found.note)
 
 
-def test_a_run_that_waits_for_another_process_says_for_whom(runs):
-    line = "Waiting for another process that still trains it (process 7 on node)"
-    log(runs, line)
-    with run_lock(RunFolder.of(runs, RUN).path, give_up):
-        found = status(runs)
-    assert found.state == "running"
-    assert found.note.startswith(line)
-
-
-def test_a_finished_run_with_other_epochs_than_its_settings_waits(runs):
+def test_a_finished_run_with_other_epochs_than_its_settings_waits(runs, folder):
     """Snakemake will train it again, and has not yet come to it."""
-    log(runs, *(line.replace("/4]", "/2]") for line in LINES))
-    finish(runs)
-    assert status(runs)[:4] == (RUN, "waiting", 0, 4)
+    update_record(folder, **TWO_EPOCHS | {"epochs": 2}, state="finished")
+    finish(folder)
+    assert row(runs) == ["waiting", "0/4"]
 
 
-def test_nothing_is_cut_off_for_another_program(runs):
+def test_nothing_is_cut_off_for_another_program(runs, folder):
     """A table is as wide as its longest name, whatever the terminal."""
     command = [sys.executable, "-m", "globals_heads", "status", "--results", str(runs)]
     long = RunFolder.of(runs, "a_long_name_of_a_variant" * 4 + f"/{RUN}").path
-    shutil.copytree(RunFolder.of(runs, RUN).path, long)
+    shutil.copytree(folder.path, long)
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"^{'a_long_name_of_a_variant' * 4}/{RUN} +waiting +0/4", found, re.M)
 
 
-def test_the_live_view_begins_with_what_matters(runs):
+def test_the_live_view_begins_with_what_matters(runs, folder):
     """A small terminal cuts off its end."""
-    finish(runs)
+    finish(folder)
     failed = runs / "runs/vq/beta_10/seed_1"
-    shutil.copytree(RunFolder.of(runs, RUN).path, failed)
+    shutil.copytree(folder.path, failed)
     RunFolder(failed).model.unlink()
     path = runs / "logs/train/runs/vq/beta_10/seed_1.log"
     path.parent.mkdir(parents=True)
@@ -129,56 +179,75 @@ def test_the_live_view_begins_with_what_matters(runs):
     assert row.startswith("vq/beta_10/seed_1")
 
 
-def test_a_first_epoch_has_no_time_left_to_tell(runs):
-    log(runs)
-    with run_lock(RunFolder.of(runs, RUN).path, give_up):
-        assert status(runs)[1:7] == ("running", 0, 4, "", None, None)
-
-
-def test_asking_does_not_keep_a_training_from_its_lock(runs):
-    with run_lock(RunFolder.of(runs, RUN).path, give_up):
-        assert is_locked(RunFolder.of(runs, RUN).path)
-    assert not is_locked(RunFolder.of(runs, RUN).path)
-    with run_lock(RunFolder.of(runs, RUN).path, give_up):
+def test_asking_does_not_keep_a_training_from_its_lock(folder):
+    with locked(folder):
+        assert is_locked(folder.path)
+    assert not is_locked(folder.path)
+    with locked(folder):
         pass
 
 
-def test_a_finished_run_is_done(runs):
-    log(runs, *LINES)
-    finish(runs)
-    assert status(runs)[1:3] == ("done", 2)
+@pytest.mark.parametrize("content", [None, "", "[]", '{"state": "dead"}', "\0" * 300])
+def test_a_finished_run_is_done_whatever_became_of_its_record(runs, folder, content):
+    finish(folder)
+    if content is not None:
+        folder.status_file.write_text(content)
+    assert status(runs).state == "done"
+    folder.metrics("test").unlink()
+    folder.model.unlink()
+    assert row(runs) == ["waiting", "0/4"]
+    path = log(runs, "Error: no luck.")
+    assert row(runs) == ["failed", "0/4"]
+    assert status(runs).note == f"Error: no luck. ({path})"
 
 
-def test_a_diverged_run_says_when(runs):
-    path = log(runs, *LINES, "diverged in epoch 2: the loss is not finite")
-    finish(runs)
-    assert status(runs).state == "diverged"
+def test_a_finished_run_is_done_until_its_model_is_deleted(runs, folder):
+    update_record(folder, **TWO_EPOCHS | {"epoch": 4}, state="finished")
+    log(runs, "[4/4] val_loss=0.2")
+    finish(folder)
+    assert row(runs) == ["done", "4/4", "0.2", "900"]
+    folder.model.unlink()
+    assert row(runs) == ["waiting", "0/4"]
+    assert not status(runs).note
+
+
+def test_a_diverged_run_says_when(runs, folder):
+    update_record(folder, **TWO_EPOCHS | {"val_loss": None}, diverged=True, state="finished")
+    path = log(runs, "diverged in epoch 2: the loss is not finite")
+    finish(folder)
+    assert row(runs)[:3] == ["diverged", "2/4", "nan"]
     assert status(runs).note == f"diverged in epoch 2: the loss is not finite ({path})"
 
 
 @pytest.mark.parametrize(
-    ("last", "state", "note"),
+    ("recorded_state", "last", "state", "note"),
     [
-        ("Error: the disk is full; make room.", "failed", "Error: the disk is full; make room."),
-        ("ValueError: x", "failed", "ValueError: x"),
-        (LINES[1], "failed", "killed without a word"),
-        ("resumed from checkpoint.pt, after 1 epochs", "failed", "killed without a word"),
-        ("Stopped by SIGTERM, after 2 epochs", "waiting", "Stopped by SIGTERM, after 2 epochs"),
+        ("failed", "Error: the disk is full; make room.", "failed", "Error: the disk is full"),
+        ("failed", "ValueError: x", "failed", "ValueError: x"),
+        ("running", "[2/4] val_loss=0.2", "failed", "killed without a word; [2/4] val_loss=0.2"),
+        ("running", "", "failed", "killed without a word; "),
+        ("waiting", "Waiting for ...", "failed", "killed without a word; Waiting for ..."),
+        ("stopped", "Stopped by SIGTERM, after 2 epochs", "waiting", "Stopped by SIGTERM"),
     ],
 )
-def test_a_run_that_ended_early_says_why(runs, last, state, note):
-    path = log(runs, LINES[0], last)
-    assert status(runs).state == state
-    assert status(runs).note == f"{note} ({path})"
+def test_a_run_that_ended_early_says_why(runs, folder, recorded_state, last, state, note):
+    update_record(folder, **TWO_EPOCHS, state=recorded_state)
+    path = log(runs, "[1/4] val_loss=0.3", last)
+    if not last:
+        path.write_text("")
+    assert row(runs) == [state, "2/4", "0.2", "900"]
+    assert status(runs).note.startswith(note)
+    assert str(path) in status(runs).note
 
 
-def test_a_failed_evaluation_says_why(runs):
-    finish(runs)
-    RunFolder.of(runs, RUN).metrics("test").unlink()
-    log(runs, *LINES)
+def test_a_failed_evaluation_says_why(runs, folder):
+    finish(folder)
+    folder.metrics("test").unlink()
+    update_record(folder, **TWO_EPOCHS, state="finished")
+    log(runs, "[2/4] val_loss=0.2")
     assert status(runs).state == "waiting"
     path = log(runs, "Error: no such data.", step="evaluate")
-    assert status(runs)[1:3] == ("failed", 2)
+    assert row(runs)[:2] == ["failed", "2/4"]
     assert status(runs).note == f"Error: no such data. ({path})"
 
 
@@ -191,8 +260,9 @@ def test_runs_come_in_the_order_of_the_grid(runs):
     assert [s.run for s in read_status(runs)] == [f"{name}/seed_0" for name in names]
 
 
-def test_the_table_names_every_run_and_counts_states(runs):
-    log(runs, *LINES, "Error: bad [thing]; mend it.")
+def test_the_table_names_every_run_and_counts_states(runs, folder):
+    update_record(folder, **TWO_EPOCHS, state="failed")
+    log(runs, "Error: bad [thing]; mend it.")
     console = Console(width=80)
     with console.capture() as capture:
         console.print(rendered(read_status(runs)), soft_wrap=True)

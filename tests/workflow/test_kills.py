@@ -11,10 +11,9 @@ from collections import Counter
 import pytest
 import yaml
 from random_events import pack_random
+from small_runs import outcome
 
-from globals_heads.facts import RunFolder
 from globals_heads.settings import BottleneckSettings, RunKey, Settings, TrainSettings, VqSettings
-from globals_heads.train.model_file import load_model
 from globals_heads.train.signals import EXIT_CODE
 
 STUDY = Settings(
@@ -24,6 +23,13 @@ STUDY = Settings(
 )
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
 SAVED = {signal.SIGTERM, signal.SIGUSR1, signal.SIGINT}
+# The command, saving ten times a second.
+ALWAYS_SAVING = """
+from globals_heads import cli
+from globals_heads.train import checkpoint
+checkpoint.SAVE_INTERVAL_S = 0.1
+cli.main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +40,13 @@ def data(tmp_path_factory):
     return path
 
 
-def start(folder, data, latent_space, minutes=5):
+def start(folder, data, latent_space, *, always_save=False):
     """Start a training in the background; its output goes to run.log, emptied before."""
     folder.mkdir(exist_ok=True)
     settings = STUDY.run_settings(RunKey(latent_space=latent_space, globals_beta=1, seed=0))
     (folder / "cfg.yaml").write_text(yaml.safe_dump(settings.model_dump()))
-    command = [sys.executable, "-m", "globals_heads", "train", str(folder)]
-    command += ["--data", str(data), "--checkpoint-minutes", str(minutes)]
+    command = [sys.executable, *(["-c", ALWAYS_SAVING] if always_save else ["-m", "globals_heads"])]
+    command += ["train", str(folder), "--data", str(data)]
     with (folder / "run.log").open("w") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
@@ -53,19 +59,16 @@ def wait_for(folder, process, text="val_loss"):
 
 
 def finished(folder):
-    """Return weights and facts without times and memory; check that no litter is left."""
-    kept = {".lock", "checkpoint.pt", "checkpoint.previous.pt"}
+    """Return the outcome of a run; check that its log is whole and that no litter is left."""
+    kept = {".lock", "checkpoint.pt", "checkpoint.previous.pt", "status.json"}
     assert {path.name for path in folder.iterdir()} == kept | {
         "cfg.yaml", "facts", "model.pt", "run.log",
     }  # fmt: skip
-    run = RunFolder(folder)
-    model = load_model(run.model).model
-    weights = {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
-    facts = [run.metrics(split).read_text().splitlines() for split in ("train", "val")]
-    assert [len(part) for part in facts] == [1 + STUDY.epochs] * 2
     lines = [line for line in (folder / "run.log").read_text().splitlines() if line[0] == "["]
     assert [line.split("]")[0] for line in lines] == [f"[{i}/6" for i in range(1, 7)]
-    return weights, [line.rsplit(",", 3)[0] for part in facts for line in part]
+    found = outcome(folder)
+    assert len(found[-1]) == 2 * (1 + STUDY.epochs)
+    return found
 
 
 def undisturbed(folder, data, latent_space):
@@ -76,18 +79,18 @@ def undisturbed(folder, data, latent_space):
 def kill_until_finished(folder, data, latent_space, draw, counts, most=math.inf):
     """Start and kill one run until it comes to its end.
 
-    Half of the lives save after every step; half of those are killed hard while they write.
+    Half of the lives save all the time; half of those are killed hard while they write.
     """
     saves = False
     for life in range(1000):
-        minutes = draw.choice([0, 5])
-        process = start(folder, data, latent_space, minutes)
+        always_save = draw.choice([True, False])
+        process = start(folder, data, latent_space, always_save=always_save)
         if life < most:
             # From the time when the training goes on; importing torch would take most kills.
             wait_for(folder, process, "resumed from" if saves else "/6]")
             time.sleep(draw.uniform(0, 0.5))
             number = draw.choice(SIGNALS)
-            if minutes == 0 and draw.random() < 0.5:
+            if always_save and draw.random() < 0.5:
                 number = signal.SIGKILL
                 while process.poll() is None and not any(folder.glob(".checkpoint.pt.*")):
                     time.sleep(0.0005)

@@ -1,4 +1,4 @@
-"""Baselines: what can be said of MET without the model under test, once per data set."""
+"""Baselines: predictions of MET without the model under test, measured once per data set."""
 
 from pathlib import Path
 
@@ -17,15 +17,15 @@ def measure_baselines(
 ) -> None:
     """Write the test-split errors of four predictions of MET, from poor to good.
 
-    The training split's mean; minus the vector sum of all objects; that sum times one parameter
-    fitted on the training split; and a network that is trained on the globals alone.
+    They are the mean of the training split; minus the vector sum of all objects; that sum times one
+    parameter fitted on the training split; and a network trained on the globals alone.
 
     Parameters
     ----------
     data
         The packed events.
     settings
-        The network: the study's model and training, latent_space none.
+        The network for the globals alone: the study's model and training, latent_space none.
     output
         The facts file to make.
     errors

@@ -20,24 +20,20 @@ from globals_heads.kinematics import event_sum, vector_sum
 from globals_heads.packed import DataInfo, PackedData, PackedSplit, log_features
 from globals_heads.settings import RunSettings
 from globals_heads.train import codebook
+from globals_heads.train.batches import batches
+from globals_heads.train.loss import count_codes, normalised_period, squared_error
 from globals_heads.train.model import TokenAutoencoder
 from globals_heads.train.model_file import load_model
-from globals_heads.train.train import (
-    EVENTS_PER_EVALUATION_BATCH,
-    batches,
-    code_counts,
-    normalised_period,
-    squared_error,
-)
+from globals_heads.train.train import EVENTS_PER_EVALUATION_BATCH
 
 CPU = torch.device("cpu")
-# Less than any detector reconstructs; a model of raw features may predict an E or pT below 0,
-# which has no logarithm.
+# Below all energies that a detector reconstructs. A model of raw features may predict an E or pT
+# below 0, which has no logarithm.
 MIN_GEV = 1.0
 
 
 class Predictions(NamedTuple):
-    """What a model makes of a split, in float64.
+    """The output of a model for a split, in float64.
 
     Attributes
     ----------
@@ -65,8 +61,7 @@ def evaluate(
 ) -> None:
     """Measure a run's model.pt on the test split and write its facts.
 
-    Those of a diverged run say so and nothing of the test split: its best epoch before would pass
-    for a result.
+    A diverged run gets no metrics of the test split, so that it cannot pass for a result.
 
     Parameters
     ----------
@@ -77,7 +72,7 @@ def evaluate(
     threads
         CPU threads.
     expected
-        What the model must have been trained with; None takes any.
+        The settings that the model must have been trained with; None takes any.
 
     Raises
     ------
@@ -92,7 +87,7 @@ def evaluate(
             f"{folder.settings} holds; delete it and run snakemake again."
         )
     info = data.info
-    if trained.info != info:  # the same shapes, but other units: nothing else would notice
+    if trained.info != info:  # equal shapes in other units would pass every other check
         raise UserError(
             f"{folder.model} was trained on other packed data than these (another normalisation); "
             "give the file that its run was trained on, or train it again."
@@ -156,12 +151,12 @@ def evaluate(
 
 @torch.inference_mode()
 def predict(model: TokenAutoencoder, split: PackedSplit) -> Predictions:
-    """Return what `model` makes of `split`, on the CPU."""
+    """Return the output of `model` for `split`, on the CPU."""
     parts = []
     commit = 0.0
     for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, CPU):
         parts.append(model(batch))
-        # A mean over tokens, so batches count by their tokens.
+        # The mean over all tokens weights each batch by its number of tokens.
         commit += (
             math.nan if parts[-1].commit is None else float(parts[-1].commit) * len(batch.types)
         )
@@ -189,10 +184,10 @@ def token_errors(test: Predictions, data: PackedData) -> Array:
 
 
 def tokens_nmse(reco: Array, true: Array, train: Array) -> float:
-    """Return the error of objects in the one unit that all feature settings share.
+    """Return the mean squared error of the five default features, whatever features were trained.
 
-    It is the mean squared error of the five default features, each in units of its spread in the
-    training split.
+    Each feature is in units of its spread in the training split, so that runs with other features
+    can be compared.
 
     Parameters
     ----------
@@ -209,20 +204,20 @@ def tokens_nmse(reco: Array, true: Array, train: Array) -> float:
 
 
 def fit_visible_sum(train: Array, test: Array, data: PackedData) -> tuple[float, Array]:
-    """Return the best `a` of MET = -a times the vector sum of objects, and the MET it predicts.
+    """Fit MET = -a times the vector sum of objects; return `a` and the MET that it predicts.
 
     Parameters
     ----------
     train, test
         Normalised features of the objects of these splits, true or reconstructed, shape (n, F).
     data
-        The packed events: their MET and which objects belong to them.
+        The packed events: the MET and the objects of each event.
 
     Returns
     -------
     tuple
-        The number, fitted on the training split, and the MET components of the test split in GeV,
-        shape (N, 2).
+        The number `a`, fitted on the training split, and the predicted MET components of the test
+        split in GeV, shape (N, 2).
     """
     visible = visible_sum(train, data.train.offsets, data.info)
     a = fit_one_parameter(visible, data.info.met_components(data.train.globals))
@@ -239,23 +234,24 @@ def visible_sum(features: Array, offsets: NDArray[np.integer[Any]], info: DataIn
     offsets
         Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
     info
-        What the packed data say of themselves.
+        Description of the packed data.
     """
     objects = info.objects(features)
     return vector_sum(objects[:, 1], objects[:, 3], offsets)
 
 
 def event_errors(predicted: Array, true: Array, scale_gev: float) -> Array:
-    """Return each event's part of the normalised globals error, shape (N,); their mean is it."""
+    """Return the normalised globals error of each event, shape (N,)."""
     errors: Array = ((predicted - true) ** 2).mean(axis=1) / scale_gev**2
     return errors
 
 
 def codebook_metrics(test: Predictions, codebook_size: int, data: PackedData) -> list[Metric]:
-    """Return how a codebook is used, also by object type; nothing for continuous spaces."""
+    """Return how a codebook is used, also by object type; no rows for continuous spaces."""
     if test.codes is None:
         return []
-    counts = code_counts(test.codes, codebook_size)
+    codes = torch.from_numpy(test.codes)
+    counts = count_codes(codes, codebook_size).numpy()
     perplexity, active = codebook.perplexity(counts), codebook.active_codes(counts)
     rows = [
         Metric("test", "perplexity", "all", perplexity, "1"),
@@ -264,12 +260,12 @@ def codebook_metrics(test: Predictions, codebook_size: int, data: PackedData) ->
         Metric("test", "bits_per_token", "all", len(counts) * math.log2(perplexity), "bit"),
     ]
     if not math.isnan(test.commit):
-        # The squared distance of latents from their codes is the quantisation error, too.
+        # The commitment loss is also the quantisation error: the squared distance from the codes.
         rows.append(Metric("test", "commit", "all", test.commit, "1"))
     for code, name in enumerate(data.info.object_types, start=1):
         chosen = data.test.types == code
         if chosen.any():
-            by_type = code_counts(test.codes[chosen], codebook_size)
+            by_type = count_codes(codes[torch.from_numpy(chosen)], codebook_size).numpy()
             rows.append(Metric("test", "perplexity", name, codebook.perplexity(by_type), "1"))
     return rows
 

@@ -36,17 +36,18 @@ def normalised_mse(predicted: Array, true: Array, scale: float) -> float:
 
 
 def skill(error: float, baseline_error: float) -> float:
-    """Return how much of what a baseline gains over the mean a prediction gains, too.
+    """Return the fraction of a baseline's improvement over the mean that a prediction reaches.
 
     Parameters
     ----------
     error, baseline_error
-        Normalised errors; predicting the mean has 1.
+        Normalised errors; the prediction of the mean has the error 1.
 
     Returns
     -------
     float
-        1 is as good as the baseline and 0 as the mean; NaN where the baseline gains nothing.
+        1: as good as the baseline; 0: as good as the mean; NaN if the baseline is no better than
+        the mean.
     """
     return (1 - error) / (1 - baseline_error) if baseline_error < 1 else math.nan
 
@@ -129,9 +130,9 @@ def fit_ridge(x: Array, y: Array, penalty: float) -> tuple[Array, Array]:
 
 
 def ridge_probe(train: tuple[Array, Array], val: tuple[Array, Array], inputs: Array) -> Array:
-    """Return what a ridge regression reads from frozen, standardised inputs.
+    """Return the predictions of a ridge regression on standardised inputs.
 
-    It is fitted on `train`; the penalty is the one of `RIDGE_PENALTIES` that does best on `val`.
+    It is fitted on `train`, with the penalty of `RIDGE_PENALTIES` that does best on `val`.
 
     Parameters
     ----------

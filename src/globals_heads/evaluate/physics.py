@@ -1,4 +1,4 @@
-"""What a reconstruction is worth in physics units: objects, events and MET; pure numpy.
+"""Errors of a reconstruction in physics units: objects, sums over events, MET; pure numpy.
 
 All functions compare a prediction with the truth of one split and return rows of facts.
 """
@@ -84,7 +84,7 @@ def closure_metrics(
     type_names: Sequence[str],
     offsets: NDArray[np.integer],
 ) -> list[Metric]:
-    """Return bias and sigma68 of sums over events, where errors of single objects add up.
+    """Return bias and sigma68 of sums over each event, in which errors of single objects add up.
 
     HT of jets and b-jets, the leading jet's pT, the visible mass, and the length of the vector
     sum of pT, all in GeV, over events with at least one object.
@@ -198,7 +198,7 @@ def response_metrics(group: str, predicted: Array, true: Array) -> list[Metric]:
         }
         rows.append(Metric("test", "met_response", name, response, "1"))
         rows += [Metric("test", metric, name, width, "GeV") for metric, width in widths.items()]
-        if response > 0:  # what is no better than noise has no resolution to correct
+        if response > 0:  # a prediction no better than noise has no resolution to correct
             rows += [
                 Metric("test", f"{metric}_over_response", name, width / response, "GeV")
                 for metric, width in widths.items()
@@ -209,7 +209,7 @@ def response_metrics(group: str, predicted: Array, true: Array) -> list[Metric]:
 def merged_bins(length: Array) -> list[tuple[float, float]]:
     """Return the bins of MET, each merged with its upper neighbours until it holds 50 events.
 
-    What is left over at the upper end joins the last full bin.
+    Events left over at the upper end join the last full bin.
     """
     bins: list[tuple[float, float]] = []
     low = MET_BINS_GEV[0]

@@ -41,11 +41,12 @@ class Bottleneck(nn.Module):
     ----------
     commitment_weight
         Weight of the commitment loss in the total loss.
-    codebook_size
-        Number of codes of one quantiser; 0 in continuous latent spaces.
+    num_quantizers, codebook_size
+        Quantisers in a row, and codes of each; 0 in continuous latent spaces.
     """
 
     commitment_weight = 0.0
+    num_quantizers = 0
     codebook_size = 0
 
     def forward(self, z_e: Tensor) -> Quantised:
@@ -126,6 +127,7 @@ class FiniteScalarQuantiser(Bottleneck):
         from vector_quantize_pytorch import FSQ
 
         super().__init__()
+        self.num_quantizers = 1
         self.codebook_size = math.prod(settings.levels)
         self.quantiser = FSQ(levels=settings.levels, dim=latent_dim)
 

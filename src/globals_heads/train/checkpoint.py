@@ -1,27 +1,155 @@
-"""Exact resume: the checkpoint of one training, and when it is written.
+"""Exact resume: the state of a training, and the checkpoint file that keeps it.
 
 A training that goes on from its checkpoint ends with the same weights and facts, bit for bit, as
-one that never stopped.
+one that never stopped. This module decides when and how the state is saved, never a number.
 """
 
+import copy
 import io
+import math
 import time
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from globals_heads.errors import UserError, brief
 from globals_heads.files import atomic_path, remove_leftovers
-from globals_heads.train.signals import StopRequest
-from globals_heads.train.training_state import TrainingState
+from globals_heads.train.loss import Sums
+from globals_heads.train.model import TokenAutoencoder
+from globals_heads.train.signals import Stopped, StopRequest
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# A kill without warning costs at most this much work; the end of an epoch is always saved. One save
+# takes less than a tenth of a second for the default model, so saving this often costs nothing.
+SAVE_INTERVAL_S = 300.0
+
+
+def _no_history() -> dict[str, list[dict[str, float]]]:
+    return {"train": [], "val": []}
+
+
+@dataclass
+class TrainingState:
+    """A training between two steps: all that the next step needs, besides settings and data.
+
+    Attributes
+    ----------
+    model, optimizer
+        The trained weights and their optimiser. The codebook is part of the model.
+    sums
+        Loss components and code counts of the present epoch's steps.
+    grad_norms
+        Gradient norm of each of the epoch's steps, shape (steps per epoch,).
+    epoch, step
+        The present epoch, counted from 1, and how many of its steps have been taken.
+    history
+        The facts of each finished epoch for the splits train and val.
+    best_epoch, best_loss, best_weights
+        The epoch of the lowest validation loss so far, 0 if none was finite.
+    epoch_started
+        Start of the present epoch on `time.perf_counter`; interruptions do not count.
+    """
+
+    model: TokenAutoencoder
+    optimizer: torch.optim.Optimizer
+    sums: Sums
+    grad_norms: Tensor
+    epoch: int = 1
+    step: int = 0
+    history: dict[str, list[dict[str, float]]] = field(default_factory=_no_history)
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    best_weights: dict[str, Tensor] = field(init=False)
+    epoch_started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.best_weights = copy.deepcopy(self.model.state_dict())
+        self.epoch_started = time.perf_counter()
+
+    @property
+    def position(self) -> str:
+        """How far the training has come, in words."""
+        return f"{self.epoch - 1} epochs and {self.step} steps"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as tensors and plain types."""
+        on_gpu = self.grad_norms.is_cuda
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "torch_random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if on_gpu else [],
+            "sums": vars(self.sums),
+            "elapsed_s": time.perf_counter() - self.epoch_started,
+            **{name: getattr(self, name) for name in _AS_IT_IS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set the state to what `state_dict` returned, in this process or another one.
+
+        Raises
+        ------
+        Exception
+            Of many types, if `state` does not fit this training.
+        """
+        self._check(state)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_random"])
+        if state["cuda_random"]:
+            torch.cuda.set_rng_state_all(state["cuda_random"])
+        device = self.grad_norms.device
+        self.sums = Sums(**{name: value.to(device) for name, value in state["sums"].items()})
+        self.epoch_started = time.perf_counter() - state["elapsed_s"]
+        for name in _AS_IT_IS:
+            setattr(self, name, state[name])
+        self.grad_norms = self.grad_norms.to(device)
+
+    def _check(self, state: dict[str, Any]) -> None:
+        """Raise `ValueError` for values that PyTorch and Python would load silently.
+
+        The fused optimiser, for instance, writes beside tensors that are too small.
+        """
+        for name, own in self.state_dict().items():
+            if name not in ("optimizer", "history", "cuda_random"):
+                _require_alike(name, state[name], own)
+        parameters = list(self.model.parameters())
+        for i, moments in state["optimizer"]["state"].items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                _require_alike("optimizer", moments[name], parameters[i])
+        epoch, history = state["epoch"], state["history"]
+        if not (0 <= state["step"] <= len(self.grad_norms) and 0 <= state["best_epoch"] < epoch):
+            raise ValueError(f"step {state['step']}, best epoch {state['best_epoch']}")
+        for split in _no_history():
+            if [facts["epoch"] for facts in history[split]] != list(range(1, epoch)):
+                raise ValueError(f"the history of {split} is not that of {epoch - 1} epochs")
+            if not all(type(n) in (int, float) for facts in history[split] for n in facts.values()):
+                raise ValueError(f"the history of {split} holds values that are no numbers")
+
+
+_AS_IT_IS = ("epoch", "step", "grad_norms", "history", "best_epoch", "best_loss", "best_weights")
+
+
+def _require_alike(name: str, found: Any, expected: Any) -> None:
+    """Raise `ValueError` unless both are of one type, or tensors of one shape and type."""
+    if isinstance(expected, dict):
+        if found.keys() != expected.keys():
+            raise ValueError(f"{name} holds other tensors than this training has")
+        for key, value in expected.items():
+            _require_alike(f"{name} {key}", found[key], value)
+    elif isinstance(expected, Tensor):
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"{name} is a tensor of another shape or type")
+    elif type(found) is not type(expected):
+        raise ValueError(f"{name} is {found!r}")
 
 
 def checkpoint_key(inputs: dict[str, str], threads: int) -> dict[str, str]:
-    """Return what must be the same for a training to go on to the same bits.
+    """Return what must be equal for a training to go on to the same bits.
 
     Parameters
     ----------
@@ -45,27 +173,24 @@ class Checkpoint:
     Parameters
     ----------
     path
-        The file. No rule of the workflow may declare it: Snakemake deletes what a rule declares
-        before it tries the rule again.
+        The file. No rule of the workflow may declare it: Snakemake deletes declared files before
+        it tries a rule again.
     key
-        As from `checkpoint_key`; a checkpoint with another one is never used.
-    minutes
-        Time after which to save within an epoch; the end of an epoch is always saved.
+        As from `checkpoint_key`; a checkpoint with another key is never used.
     stop
         Whether the training is to stop.
     """
 
-    def __init__(self, path: Path, key: dict[str, str], minutes: float, stop: StopRequest) -> None:
+    def __init__(self, path: Path, key: dict[str, str], stop: StopRequest) -> None:
         self.path = path
         self.previous = _previous(path)
         self.key = key
-        self.interval_s = 60 * minutes
         self.stop = stop
         self.saved_at = time.monotonic()
         remove_leftovers(path)
 
-    def resume(self, progress: TrainingState) -> None:
-        """Set `progress` to the newest checkpoint that fits; say which one does not and why.
+    def resume(self, state: TrainingState) -> None:
+        """Set `state` to the newest checkpoint that fits; say which one does not and why.
 
         Raises
         ------
@@ -73,18 +198,17 @@ class Checkpoint:
             If the content contradicts the key, as no training writes it.
         """
         for path in (self.path, self.previous):
-            state = self._read(path)
-            if state is None:
+            saved = self._read(path)
+            if saved is None:
                 continue
             try:
-                progress.restore(state)
-                position = progress.position
+                state.load_state_dict(saved)
             except Exception as error:
                 raise UserError(
                     f"{path} does not hold what its key promises ({brief(error)}); delete it "
                     "and run the same command again."
                 ) from error
-            print(f"resumed from {path.name}, after {position}", flush=True)
+            print(f"resumed from {path.name}, after {state.position}", flush=True)
             return
 
     def _read(self, path: Path) -> dict[str, Any] | None:
@@ -94,7 +218,7 @@ class Checkpoint:
             raise UserError(f"{path} is no file; delete it and run the same command again.")
         try:
             content = io.BytesIO(path.read_bytes())
-            # torch takes what it finds; the checksums of the archive tell a damaged file.
+            # torch reads changed numbers silently; the checksums of the archive show them.
             with zipfile.ZipFile(content) as archive:
                 if damaged := archive.testzip():
                     raise ValueError(f"wrong checksum of {damaged}")
@@ -102,7 +226,7 @@ class Checkpoint:
             # weights_only: a file from elsewhere must not be able to run code.
             saved = torch.load(content, map_location="cpu", weights_only=True)
             differing = [name for name, value in self.key.items() if saved["key"][name] != value]
-            state: dict[str, Any] = saved["progress"]
+            state: dict[str, Any] = saved["state"]
         except Exception as error:
             print(f"{path.name} is damaged and not used ({brief(error)})")
             return None
@@ -111,23 +235,25 @@ class Checkpoint:
             return None
         return state
 
-    def tick(self, progress: TrainingState) -> None:
-        """Save when it is time to.
+    def save_if_due(self, state: TrainingState) -> None:
+        """Save if a stop was requested, or `SAVE_INTERVAL_S` after the last save.
 
         Raises
         ------
         Stopped
-            After saving, if the training is to stop.
+            After saving, if a stop was requested.
         """
-        self.stop.raise_if_asked(f"after {progress.position}", lambda: self.save(progress))
-        if time.monotonic() - self.saved_at >= self.interval_s:
-            self.save(progress)
+        reason = self.stop.reason
+        if reason or time.monotonic() - self.saved_at >= SAVE_INTERVAL_S:
+            self.save(state)
+        if reason:
+            raise Stopped(reason, f"after {state.position}")
 
-    def save(self, progress: TrainingState) -> None:
+    def save(self, state: TrainingState) -> None:
         """Write the checkpoint; a kill at any moment leaves one that can be used."""
-        # Through memory: torch answers a full disk with an error of its own, not with an OSError.
+        # Through memory: on a full disk torch raises an error of its own instead of an OSError.
         buffer = io.BytesIO()
-        torch.save({"key": self.key, "progress": progress.state()}, buffer)
+        torch.save({"key": self.key, "state": state.state_dict()}, buffer)
         with atomic_path(self.path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
             if self.path.exists():

@@ -6,8 +6,8 @@
                                                      |
                                                 globals head --> globals
 
-A batch holds the real objects of its events one after the other; there is no padding that a
-loss, a mean or a codebook could mistake for an object.
+A batch holds the real objects of its events one after the other. It has no padding that a loss, a
+mean or a codebook could mistake for an object.
 """
 
 from itertools import pairwise
@@ -18,32 +18,12 @@ from torch import Tensor, nn
 
 from globals_heads.packed import DataInfo
 from globals_heads.settings import RunSettings
+from globals_heads.train.batches import Batch
 from globals_heads.train.bottlenecks import make_bottleneck
 
 
-class Batch(NamedTuple):
-    """Events as the network sees them: n real objects of B events.
-
-    Attributes
-    ----------
-    features
-        Normalised features, shape (n, F).
-    types
-        Object-type codes, shape (n,).
-    event
-        The event in the batch that owns each object, 0 to B - 1, shape (n,).
-    globals
-        Normalised globals, shape (B, 2).
-    """
-
-    features: Tensor
-    types: Tensor
-    event: Tensor
-    globals: Tensor
-
-
 class Reconstruction(NamedTuple):
-    """What the model makes of a batch.
+    """The output of the model for a batch of n objects in B events.
 
     Attributes
     ----------
@@ -82,9 +62,9 @@ class TokenAutoencoder(nn.Module):
     settings
         The run's settings.
     info
-        What the packed data say of themselves.
+        Description of the packed data.
     tokens_per_batch
-        Mean number of real objects in a training batch; matters to codebooks in training only.
+        Mean number of real objects in a training batch; only the training of codebooks needs it.
     """
 
     def __init__(
@@ -98,7 +78,7 @@ class TokenAutoencoder(nn.Module):
         self.encoder = mlp(num_features + model.type_embedding_dim, *model.hidden_dims, latent_dim)
         self.decoder = mlp(latent_dim, *reversed(model.hidden_dims), num_features)
         self.globals_head = mlp(latent_dim, model.globals_hidden_dim, len(info.globals.names))
-        # Last, so that all else starts from the same weights in every latent space.
+        # Last, so that all other weights start equal in every latent space.
         self.bottleneck = make_bottleneck(
             settings.latent_space, latent_dim, settings.bottleneck, tokens_per_batch
         )

@@ -1,12 +1,12 @@
 """Requests to stop: signals, and the end of the process that started this one.
 
-A long step asks now and then whether it is to stop, saves its work and raises `Stopped`. This
-module knows nothing of what is saved.
+A long step looks at `StopRequest.reason` now and then. If a stop was requested, the step saves its
+work and raises `Stopped`.
 """
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,7 +16,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Stopped(Exception):  # noqa: N818 (nothing is wrong)
-    """Raised by a step that was asked to stop and has saved what it needs to go on later."""
+    """Raised by a step that was asked to stop and has saved what it needs to go on later.
+
+    Parameters
+    ----------
+    reason
+        What asked for the stop, as `StopRequest.reason` says it.
+    position
+        Where the step is, in words.
+    """
+
+    def __init__(self, reason: str, position: str) -> None:
+        super().__init__(f"Stopped by {reason}, {position}; the same command goes on from there.")
 
 
 class StopRequest:
@@ -25,7 +36,7 @@ class StopRequest:
     Parameters
     ----------
     with_parent
-        Whether the end of the process that started this one is a request, too.
+        Whether the end of the process that started this one is a request to stop, too.
     """
 
     def __init__(self, with_parent: bool = False) -> None:
@@ -34,36 +45,22 @@ class StopRequest:
 
     @property
     def reason(self) -> str | None:
-        """What asks for the stop; None while nothing does."""
+        """What asks for the stop, in words; None before any request."""
         if self.parent is not None and os.getppid() != self.parent:
             return "the end of the process that started it"
         return self.signal
 
-    def raise_if_asked(self, position: str, save: Callable[[], None] = lambda: None) -> None:
-        """Do what is to be done if this process has been asked to stop: save and leave.
-
-        Parameters
-        ----------
-        position
-            Where it is, in words.
-        save
-            Saves what is needed to go on from there.
-
-        Raises
-        ------
-        Stopped
-            After saving.
-        """
+    def raise_if_asked(self, position: str) -> None:
+        """Raise `Stopped` if a stop was requested; `position` as in `Stopped`."""
         if reason := self.reason:
-            save()
-            raise Stopped(f"Stopped by {reason}, {position}; the same command goes on from there.")
+            raise Stopped(reason, position)
 
 
 @contextmanager
 def stop_requests(with_parent: bool = False) -> Iterator[StopRequest]:
     """Turn the first of `SIGNALS` into a request to stop; a second one ends the process at once.
 
-    Once the block has succeeded there is nothing left to stop: signals are ignored from then on.
+    After the block has succeeded, signals are ignored: there is nothing left to stop.
 
     Parameters
     ----------
@@ -80,6 +77,6 @@ def stop_requests(with_parent: bool = False) -> Iterator[StopRequest]:
     for each in SIGNALS:
         signal.signal(each, handle)
     yield request
-    # While the interpreter ends, which takes a moment, a signal would make a failure of a success.
+    # The interpreter takes a moment to end; a signal would turn the success into a failure.
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)

@@ -1,18 +1,15 @@
-"""Evaluation and baselines: planted predictions give the numbers that they must."""
+"""Evaluation: planted predictions give the numbers that they must."""
 
-import csv
 import math
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose
+from planted_met import pack_planted, read_metrics, true_met
 from random_events import OBJECT_TYPES, pack_random, random_events
 
-from globals_heads.data.events import Events
 from globals_heads.data.pack import pack
 from globals_heads.errors import UserError
-from globals_heads.evaluate.baselines import measure_baselines
 from globals_heads.evaluate.evaluate import (
     Predictions,
     codebook_metrics,
@@ -30,25 +27,31 @@ from globals_heads.packed import log_features, open_packed
 from globals_heads.settings import PackSettings, RunKey, Settings, TrainSettings
 from globals_heads.train.model import TokenAutoencoder
 from globals_heads.train.model_file import load_model
-from globals_heads.train.train import fit, train
+from globals_heads.train.train import train
 
 KEY = RunKey(latent_space="vq", globals_beta=0.5, seed=2)
 
 
-def values(rows):
-    """Return {metric: value}."""
-    return {row.metric: row.value for row in rows}
+def train_and_evaluate(data, folder, key=KEY, **settings):
+    """Make the facts of one short run in `folder`; return them as of the test split."""
+    run = RunFolder(folder)
+    train(Settings(**{"epochs": 1} | settings).run_settings(key), data, run, threads=1)
+    evaluate(data, run, threads=1)
+    return read_metrics(run.metrics("test"))
 
 
-def read(path):
-    """Return {(metric, group): value} of a facts file."""
-    with path.open() as stream:
-        rows = list(csv.DictReader(stream))
-    return {(row["metric"], row["group"]): float(row["value"] or "nan") for row in rows}
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Packed random events."""
+    return pack_random(tmp_path_factory.mktemp("data") / "packed.h5", PackSettings())
 
 
-def met(packed):
-    return packed.info.met_components(packed.test.globals)
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """The folder of a run that was trained and evaluated; not to be changed."""
+    folder = tmp_path_factory.mktemp("run")
+    train_and_evaluate(data, folder)
+    return RunFolder(folder)
 
 
 def test_token_errors_take_angles_the_short_way_round(tmp_path):
@@ -61,69 +64,56 @@ def test_token_errors_take_angles_the_short_way_round(tmp_path):
     assert_allclose(token_errors(test, data), expected, rtol=1e-4)
 
 
-def test_the_probe_is_fitted_on_the_training_split(packed, tmp_path):
-    folder = RunFolder(tmp_path)
-    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
-    evaluate(packed, folder, threads=1)
-    model = load_model(folder.model).model
+def test_the_probe_is_fitted_on_the_training_split(data, run):
+    model = load_model(run.model).model
     pooled, truth = (
-        {split: make(getattr(packed, split)) for split in ("train", "val", "test")}
-        for make in (
+        {split: of(getattr(data, split)) for split in ("train", "val", "test")}
+        for of in (
             lambda split: predict(model, split).pooled,
-            lambda split: packed.info.met_components(split.globals),
+            lambda split: data.info.met_components(split.globals),
         )
     )
     probe = ridge_probe(
         (pooled["train"], truth["train"]), (pooled["val"], truth["val"]), pooled["test"]
     )
-    expected = np.mean((probe - truth["test"]) ** 2) / packed.info.met_scale_gev**2
-    assert read(folder.metrics("test"))["rec_globals", "probe"] == pytest.approx(expected)
+    expected = np.mean((probe - truth["test"]) ** 2) / data.info.met_scale_gev**2
+    assert read_metrics(run.metrics("test"))["rec_globals", "probe"] == pytest.approx(expected)
 
 
-def test_the_canonical_error_is_in_units_of_the_training_split(packed, tmp_path):
-    folder = RunFolder(tmp_path)
-    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
-    evaluate(packed, folder, threads=1)
-    features = predict(load_model(folder.model).model, packed.test).features
+def test_the_canonical_error_is_in_units_of_the_training_split(data, run):
+    features = predict(load_model(run.model).model, data.test).features
     expected = tokens_nmse(
-        *(packed.info.objects(f) for f in (features, packed.test.features, packed.train.features))
+        *(data.info.objects(f) for f in (features, data.test.features, data.train.features))
     )
-    assert read(folder.metrics("test"))["tokens_nmse", "all"] == pytest.approx(expected)
+    assert read_metrics(run.metrics("test"))["tokens_nmse", "all"] == pytest.approx(expected)
 
 
-def test_a_model_is_not_measured_on_data_of_other_units(packed, tmp_path):
-    folder = RunFolder(tmp_path)
-    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
+def test_a_model_is_not_measured_on_data_of_other_units(run, tmp_path):
     other = pack_random(tmp_path / "other.h5", PackSettings(), num_events=50)
     with pytest.raises(UserError, match="was trained on other packed data"):
-        evaluate(other, folder, threads=1)
+        evaluate(other, run, threads=1)
 
 
-def test_facts_of_a_diverged_run_say_so_and_nothing_of_the_test_split(packed, tmp_path):
-    folder = RunFolder(tmp_path)
-    settings = Settings(epochs=2, train=TrainSettings(learning_rate=1e30, clip_norm=None))
-    train(settings.run_settings(KEY), packed, folder, threads=1)
-    evaluate(packed, folder, threads=1)
-    facts = read(folder.metrics("test"))
+def test_facts_of_a_diverged_run_say_so_and_nothing_of_the_test_split(data, tmp_path):
+    settings = TrainSettings(learning_rate=1e30, clip_norm=None)
+    facts = train_and_evaluate(data, tmp_path, epochs=2, train=settings)
     assert facts["diverged", "all"] == 1
     assert facts["latent_dim", "all"] == 32
     assert ("rec_tokens", "all") not in facts
-    with np.load(folder.events("test")) as errors:
+    with np.load(RunFolder(tmp_path).events("test")) as errors:
         assert not errors.files
 
 
-def test_predictions_do_not_depend_on_the_batches(packed, tmp_path, monkeypatch):
-    folder = RunFolder(tmp_path)
-    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
-    model = load_model(folder.model).model
-    whole = predict(model, packed.test)
+def test_predictions_do_not_depend_on_the_batches(data, run, monkeypatch):
+    model = load_model(run.model).model
+    whole = predict(model, data.test)
     monkeypatch.setattr("globals_heads.evaluate.evaluate.EVENTS_PER_EVALUATION_BATCH", 7)
-    parts = predict(model, packed.test)
+    parts = predict(model, data.test)
     assert_allclose(whole.features, parts.features, atol=1e-5)
     assert_allclose(whole.pooled, parts.pooled, atol=1e-5)
     assert whole.commit == pytest.approx(parts.commit, rel=1e-4)
     assert (whole.codes == parts.codes).all()
-    assert len(whole.codes) == len(packed.test.features)
+    assert len(whole.codes) == len(data.test.features)
 
 
 @pytest.mark.parametrize("latent_space", ["none", "linear", "vq", "residual_vq", "fsq"])
@@ -131,17 +121,14 @@ def test_predictions_do_not_depend_on_the_batches(packed, tmp_path, monkeypatch)
 def test_a_real_run_has_all_its_facts(tmp_path, latent_space, target):
     data = pack_random(tmp_path / "packed.h5", PackSettings(globals_target=target))
     key = RunKey(latent_space=latent_space, globals_beta=1, seed=0)
-    folder = RunFolder(tmp_path / "run")
-    train(Settings(epochs=1).run_settings(key), data, folder, threads=1)
-    evaluate(data, folder, threads=1)
-    measured = read(folder.metrics("test"))
+    measured = train_and_evaluate(data, tmp_path / "run", key)
     finite = {name for name, value in measured.items() if math.isfinite(value)}
     expected = {("rec_tokens", "all"), ("rec_globals", "head"), ("rec_globals", "probe")}
     assert expected <= finite
     assert (("bits_per_token", "all") in finite) == (latent_space not in ("none", "linear"))
     assert (("commit", "all") in finite) == latent_space.endswith("vq")
     assert measured["best_epoch", "all"] == 1
-    model = load_model(folder.model).model
+    model = load_model(tmp_path / "run/model.pt").model
     assert measured["num_parameters", "all"] == num_parameters(model)
     # An untrained model knows little: the error is near that of a constant, in either target.
     assert 0.3 < measured["rec_globals", "head"] < 5
@@ -152,39 +139,19 @@ def test_test_facts_repeat_the_validation_loss_when_the_splits_are_equal(tmp_pat
     events = random_events(60)
     splits = dict.fromkeys(("train", "val", "test"), events)
     pack(splits, OBJECT_TYPES, PackSettings(), "equal", tmp_path / "packed.h5")
-    data, folder = open_packed(tmp_path / "packed.h5"), RunFolder(tmp_path)
     key = RunKey(latent_space="none", globals_beta=1, seed=0)
-    train(Settings(epochs=1).run_settings(key), data, folder, threads=1)
-    evaluate(data, folder, threads=1)
-    measured = read(folder.metrics("test"))
-    header, row = folder.metrics("val").read_text().splitlines()
+    measured = train_and_evaluate(open_packed(tmp_path / "packed.h5"), tmp_path, key)
+    header, row = RunFolder(tmp_path).metrics("val").read_text().splitlines()
     val = dict(zip(header.split(","), row.split(","), strict=True))
     assert measured["rec_tokens", "all"] == pytest.approx(float(val["rec_tokens"]), rel=1e-5)
     assert measured["rec_globals", "head"] == pytest.approx(float(val["rec_globals"]), rel=1e-5)
-
-
-def planted(factor):
-    """Return events whose MET is `factor` times minus the vector sum of the objects."""
-    events = random_events(200, 5)
-    pt, phi = events.objects[..., 1], events.objects[..., 3]
-    x = -factor * (pt * np.cos(phi)).sum(axis=1)
-    y = -factor * (pt * np.sin(phi)).sum(axis=1)
-    met = np.column_stack([np.hypot(x, y), np.arctan2(y, x)])
-    return Events(events.types, events.objects, met, events.labels)
-
-
-def pack_planted(tmp_path, settings, factors=(0.5, 0.5, 0.5)):
-    """Return packed events whose splits have these factors."""
-    splits = {n: planted(f) for n, f in zip(("train", "val", "test"), factors, strict=True)}
-    pack(splits, OBJECT_TYPES, settings, "planted", tmp_path / "packed.h5")
-    return open_packed(tmp_path / "packed.h5")
 
 
 def test_the_fit_on_the_objects_sees_the_training_split_alone(tmp_path):
     data = pack_planted(tmp_path, PackSettings(), factors=(0.5, 0.7, 0.3))
     a, predicted = fit_visible_sum(data.train.features, data.test.features, data)
     assert a == pytest.approx(0.5, rel=1e-4)
-    assert_allclose(predicted, met(data) * 0.5 / 0.3, atol=1e-2)
+    assert_allclose(predicted, true_met(data) * 0.5 / 0.3, atol=1e-2)
 
 
 def same(met, phi):
@@ -214,7 +181,7 @@ def evaluate_planted(tmp_path, monkeypatch, data, turn, pt_factors=(1, 1, 1), si
 
     monkeypatch.setattr("globals_heads.evaluate.evaluate.predict", predicted)
     evaluate(data, folder, threads=1)
-    return read(folder.metrics("test"))
+    return read_metrics(folder.metrics("test"))
 
 
 def test_a_head_that_is_off_by_a_turn_shows_as_what_it_is(tmp_path, monkeypatch):
@@ -224,7 +191,7 @@ def test_a_head_that_is_off_by_a_turn_shows_as_what_it_is(tmp_path, monkeypatch)
     def facts(turn):
         return evaluate_planted(tmp_path, monkeypatch, data, turn)
 
-    true = met(data)
+    true = true_met(data)
     hard = np.hypot(*true.T) > 50
     full = facts(lambda met, phi: (met, phi - 2 * np.pi))
     assert full["rec_globals", "head"] == pytest.approx(0, abs=1e-9)
@@ -257,16 +224,16 @@ def test_skill_is_that_of_the_probe_beside_the_fit_on_true_objects(tmp_path, mon
     """The probe knows all, the fit misses the test split by a third of it."""
     data = pack_planted(tmp_path, PackSettings(globals_target="polar"), factors=(0.2, 0.2, 0.3))
     found = evaluate_planted(tmp_path, monkeypatch, data, same)
-    fit_error = np.mean((met(data) / 3) ** 2) / data.info.met_scale_gev**2
+    fit_error = np.mean((true_met(data) / 3) ** 2) / data.info.met_scale_gev**2
     assert found["skill", "probe"] == pytest.approx(1 / (1 - fit_error), rel=1e-4)
     assert found["rec_globals", "reco_objects"] == pytest.approx(fit_error, rel=1e-4)
 
 
-def test_what_survives_is_fitted_on_reconstructed_objects(tmp_path, monkeypatch):
+def test_the_fit_on_reconstructed_objects_sees_them_alone(tmp_path, monkeypatch):
     """pT comes out doubled in training, which the fit halves, and tripled in the test split."""
     data = pack_planted(tmp_path, PackSettings(globals_target="polar"))
     found = evaluate_planted(tmp_path, monkeypatch, data, same, pt_factors=(2, 5, 3))
-    expected = np.mean((met(data) / 2) ** 2) / data.info.met_scale_gev**2
+    expected = np.mean((true_met(data) / 2) ** 2) / data.info.met_scale_gev**2
     assert found["rec_globals", "reco_objects"] == pytest.approx(expected, rel=1e-4)
     assert found["skill", "probe"] == pytest.approx(1, abs=1e-5), "of true objects"
 
@@ -285,14 +252,14 @@ def test_the_canonical_error_of_tokens_has_the_units_of_the_default_features(tmp
         data = pack_random(tmp_path / "packed.h5", PackSettings(features=features))
         true, in_training = (data.info.objects(split.features) for split in (data.test, data.train))
         if not found:
-            made = true * np.exp(rng.normal(0, 0.1, true.shape) * [1, 1, 0, 0])
-            made[:, 3] += rng.normal(0, 0.1, len(true))
-            inverse = data.info.features.normalise(log_features(made))
+            reco = true * np.exp(rng.normal(0, 0.1, true.shape) * [1, 1, 0, 0])
+            reco[:, 3] += rng.normal(0, 0.1, len(true))
+            inverse = data.info.features.normalise(log_features(reco))
             test = Predictions(inverse, None, None, 0.0, None)
             assert token_errors(test, data).mean() == pytest.approx(
-                tokens_nmse(made, true, in_training), rel=1e-4
+                tokens_nmse(reco, true, in_training), rel=1e-4
             )
-        found.append(tokens_nmse(made + np.array([0, 0, 0, 2 * np.pi]), true, in_training))
+        found.append(tokens_nmse(reco + np.array([0, 0, 0, 2 * np.pi]), true, in_training))
     assert found[0] > 0.001
     assert found[1] == pytest.approx(found[0], rel=1e-4)
     # E or pT below 0, as a model of raw features may predict them, count as 1 GeV.
@@ -302,16 +269,16 @@ def test_the_canonical_error_of_tokens_has_the_units_of_the_default_features(tmp
         assert tokens_nmse(below, true, in_training) == tokens_nmse(one, true, in_training) > 0
 
 
-def test_use_of_the_codebook_by_hand(packed):
+def test_use_of_the_codebook_by_hand(data):
     """Jets use four codes of eight alike, all other objects the first one alone."""
-    jets = packed.test.types == 1
+    jets = data.test.types == 1
     codes = np.where(jets, np.arange(len(jets)) % 4, 0)[:, None]
     counts = np.bincount(codes[:, 0], minlength=8)
     used = counts[counts > 0] / counts.sum()
     entropy = -np.sum(used * np.log2(used))
     found = {
         (row.metric, row.group): (row.value, row.unit)
-        for row in codebook_metrics(Predictions(None, None, None, 0.25, codes), 8, packed)
+        for row in codebook_metrics(Predictions(None, None, None, 0.25, codes), 8, data)
     }
     assert found["perplexity", "all"] == (pytest.approx(2**entropy), "1")
     assert found["bits_per_token", "all"] == (pytest.approx(entropy), "bit")
@@ -321,97 +288,39 @@ def test_use_of_the_codebook_by_hand(packed):
     assert found["perplexity", "jet"][0] == pytest.approx(4, rel=0.05)
     assert found["perplexity", "photon"][0] == pytest.approx(1)
     twice = Predictions(None, None, None, math.nan, np.repeat(codes, 2, axis=1))
-    found = {(row.metric, row.group): row.value for row in codebook_metrics(twice, 8, packed)}
+    found = {(row.metric, row.group): row.value for row in codebook_metrics(twice, 8, data)}
     assert found["bits_per_token", "all"] == pytest.approx(2 * entropy)
     assert ("commit", "all") not in found
 
 
 @pytest.mark.parametrize(("latent_space", "more"), [("none", 0), ("linear", 33 * 32), ("vq", 0)])
-def test_parameters_are_those_that_the_optimiser_trains(packed, tmp_path, latent_space, more):
+def test_parameters_are_those_that_the_optimiser_trains(data, latent_space, more):
     """Codes of a codebook follow their averages; they are not among them."""
     layers = [(13, 128), (128, 128), (128, 32), (32, 128), (128, 128), (128, 5), (32, 32), (32, 2)]
     expected = 8 * 8 + sum((size_in + 1) * size_out for size_in, size_out in layers)
     key = RunKey(latent_space=latent_space, globals_beta=1, seed=0)
-    model = TokenAutoencoder(Settings().run_settings(key), packed.info)
+    model = TokenAutoencoder(Settings().run_settings(key), data.info)
     assert num_parameters(model) == expected + more
 
 
-def test_baselines_of_a_planted_relation(tmp_path):
-    data = pack_planted(tmp_path, PackSettings())
-    measure_baselines(
-        data,
-        Settings(epochs=1).globals_only_network,
-        tmp_path / "baselines.csv",
-        tmp_path / "errors.npz",
-        threads=1,
-    )
-    measured = read(tmp_path / "baselines.csv")
-    assert measured["fitted_a", "linear_fit"] == pytest.approx(0.5, rel=1e-4)
-    assert measured["rec_globals", "linear_fit"] == pytest.approx(0, abs=1e-6)
-    assert measured["rec_globals", "training_mean"] == pytest.approx(1, rel=1e-5)
-    # -sum pT is twice the truth: it misses by the truth itself.
-    truth = met(data)
-    expected = np.mean(truth**2) / data.info.met_scale_gev**2
-    assert measured["rec_globals", "minus_sum_pt"] == pytest.approx(expected, rel=1e-4)
-    errors = np.load(tmp_path / "errors.npz")
-    for name in ("training_mean", "minus_sum_pt", "linear_fit", "globals_only_network"):
-        assert errors[f"{name}_error"].mean() == pytest.approx(
-            measured["rec_globals", name], abs=1e-6
-        )
-    assert_allclose(
-        -0.5 * visible_sum(data.test.features, data.test.offsets, data.info), truth, atol=1e-2
-    )
-
-
-def test_fitted_baselines_see_the_training_split_alone(tmp_path):
-    """The mean, and the network for the globals alone, whose best epoch follows validation."""
-    data = pack_random(tmp_path / "packed.h5", PackSettings(globals_target="polar"))
-    settings = Settings(epochs=2).globals_only_network
-    facts = tmp_path / "baselines.csv"
-    measure_baselines(data, settings, facts, tmp_path / "errors.npz", threads=1)
-    network = fit(settings, data, threads=1, tokens_weight=0.0).model
-    predictions = {
-        "globals_only_network": data.info.met_components(predict(network, data.test).globals),
-        "training_mean": data.info.met_components(data.train.globals).mean(axis=0),
-    }
-    for name, predicted in predictions.items():
-        expected = np.mean((predicted - met(data)) ** 2) / data.info.met_scale_gev**2
-        assert read(facts)["rec_globals", name] == pytest.approx(expected, rel=1e-6)
-
-
-def test_the_globals_only_network_learns_the_globals_and_no_tokens(packed):
-    """Its loss is the globals error alone, so its decoder keeps its first weights."""
-    settings = Settings(epochs=2).globals_only_network
-    torch.manual_seed(settings.seed)
-    start = TokenAutoencoder(settings, packed.info).state_dict()
-    progress = fit(settings, packed, threads=1, tokens_weight=0.0)
-    first = progress.history["train"][0]
-    assert first["loss"] == first["rec_globals"]
-    for name, tensor in progress.model.state_dict().items():
-        assert torch.equal(tensor, start[name]) == name.startswith("decoder"), name
-
-
-def test_errors_per_event_add_up_to_the_facts(packed, tmp_path):
-    folder = RunFolder(tmp_path)
-    train(Settings(epochs=1).run_settings(KEY), packed, folder, threads=1)
-    evaluate(packed, folder, threads=1)
-    measured, errors = read(folder.metrics("test")), np.load(folder.events("test"))
+def test_errors_per_event_add_up_to_the_facts(data, run):
+    measured, errors = read_metrics(run.metrics("test")), np.load(run.events("test"))
     tokens = errors["sse_tokens"].sum() / errors["num_tokens"].sum()
     assert tokens == pytest.approx(measured["rec_tokens", "all"])
     for source in ("head", "probe", "reco_objects"):
         assert errors[f"{source}_error"].shape == (60,)
         assert errors[f"{source}_error"].mean() == pytest.approx(measured["rec_globals", source])
-    assert (errors["num_tokens"] == np.diff(packed.test.offsets)).all()
-    before = folder.events("test").read_bytes()
-    evaluate(packed, folder, threads=1)
-    assert folder.events("test").read_bytes() == before
+    assert (errors["num_tokens"] == np.diff(data.test.offsets)).all()
+    before = run.events("test").read_bytes()
+    evaluate(data, run, threads=1)
+    assert run.events("test").read_bytes() == before
 
 
-def test_what_survives_is_a_fit_on_the_reconstructed_objects(tmp_path):
+def test_reconstructed_objects_keep_the_planted_relation_or_lose_it(tmp_path):
     """A perfect autoencoder keeps the planted relation; one that turns all objects loses it."""
     data = pack_planted(tmp_path, PackSettings())
     visible = visible_sum(data.test.features, data.test.offsets, data.info)
-    assert_allclose(-0.5 * visible, met(data), atol=1e-2)
+    assert_allclose(-0.5 * visible, true_met(data), atol=1e-2)
     columns = data.info.features.denormalise(data.test.features)
     columns[:, 3:] *= -1  # phi + pi
     turned = data.info.features.normalise(columns)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from random_events import pack_random
+from small_runs import outcome
 
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
@@ -26,10 +27,13 @@ from globals_heads.settings import (
     VqSettings,
 )
 from globals_heads.train import train as training
-from globals_heads.train.checkpoint import Checkpoint, checkpoint_key, delete_checkpoint
-from globals_heads.train.model_file import load_model
+from globals_heads.train.checkpoint import (
+    Checkpoint,
+    TrainingState,
+    checkpoint_key,
+    delete_checkpoint,
+)
 from globals_heads.train.signals import Stopped, StopRequest
-from globals_heads.train.training_state import TrainingState
 
 KEY = {"settings": "a", "code": "b"}
 # Codes are drawn again all the time, and the best epoch is the second of three.
@@ -62,25 +66,16 @@ def settings_of(latent_space):
     return STUDY.run_settings(RunKey(latent_space=latent_space, globals_beta=1, seed=1))
 
 
-def train(folder, packed, latent_space="vq", stop_at=math.inf, key=KEY, minutes=math.inf):
+def train(folder, packed, latent_space="vq", stop_at=math.inf, key=KEY, settings=None):
     """Train with a checkpoint in `folder`; return whether it came to its end."""
     folder.mkdir(exist_ok=True)
-    checkpoint = Checkpoint(folder / "checkpoint.pt", key, minutes, StopAt(stop_at))
+    checkpoint = Checkpoint(folder / "checkpoint.pt", key, StopAt(stop_at))
+    settings = settings or settings_of(latent_space)
     try:
-        training.train(settings_of(latent_space), packed, RunFolder(folder), 1, checkpoint)
+        training.train(settings, packed, RunFolder(folder), 1, checkpoint)
     except Stopped:
         return False
     return True
-
-
-def outcome(folder):
-    """Return weights and facts as bytes and text, without times and memory."""
-    run = RunFolder(folder)
-    saved = load_model(run.model)
-    weights = {name: tensor.numpy().tobytes() for name, tensor in saved.model.state_dict().items()}
-    facts = [run.metrics(split).read_text().splitlines() for split in ("train", "val")]
-    rows = [line.rsplit(",", 3)[0] for part in facts for line in part]
-    return saved.best_epoch, saved.diverged, weights, rows
 
 
 @pytest.fixture(scope="module")
@@ -137,19 +132,22 @@ def test_stopped_after_every_step_the_outcome_is_the_same(
 
 @pytest.mark.parametrize(
     "part",
-    [*sorted(TrainingState.__dataclass_fields__.keys() - {"started", "history"}), "torch_random"],
+    [
+        *sorted(TrainingState.__dataclass_fields__.keys() - {"epoch_started", "history"}),
+        "torch_random",
+    ],
 )
 def test_every_part_of_a_checkpoint_matters(tmp_path, data, undisturbed, monkeypatch, part):
     """A part that is not restored changes the outcome, or these tests would not see its loss."""
     best_epoch, diverged, *_ = undisturbed()
     assert (best_epoch, diverged) == (2, False)
     train(tmp_path, data, stop_at=12)  # in the third
-    restore = TrainingState.restore
+    load = TrainingState.load_state_dict
     monkeypatch.setattr(TrainingState, "_check", lambda *_: None)
     monkeypatch.setattr(
         TrainingState,
-        "restore",
-        lambda self, state: restore(self, state | {part: self.state()[part]}),
+        "load_state_dict",
+        lambda self, state: load(self, state | {part: self.state_dict()[part]}),
     )
     assert train(tmp_path, data)
     assert outcome(tmp_path) != undisturbed()
@@ -176,7 +174,8 @@ def test_killed_at_any_point_of_a_write_the_outcome_is_the_same(
     if child == 0:
         for owner, name in ((Path, "write_bytes"), (Path, "replace"), (os, "fsync")):
             monkeypatch.setattr(owner, name, deadly(getattr(owner, name)))
-        train(tmp_path / "run", data, minutes=0)
+        monkeypatch.setattr("globals_heads.train.checkpoint.SAVE_INTERVAL_S", 0)
+        train(tmp_path / "run", data)
         os._exit(1)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert train(tmp_path / "run", data)
@@ -195,29 +194,30 @@ def test_a_checkpoint_outlives_its_training(tmp_path, data, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             train(tmp_path, data)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "train_epoch", None)
+        patch.setattr(training, "run_epoch", None)
         assert train(tmp_path, data)
         model = (tmp_path / "model.pt").read_bytes()
         (tmp_path / "model.pt").unlink()
         assert train(tmp_path, data)
     assert (tmp_path / "model.pt").read_bytes() == model
     delete_checkpoint(tmp_path / "checkpoint.pt")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["facts", "model.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["facts", "model.pt", "status.json"]
 
 
 def test_saving_within_an_epoch_changes_nothing(tmp_path, data, undisturbed, monkeypatch):
     saved = []
     save = Checkpoint.save
 
-    def counted(self, progress):
-        saved.append((progress.epoch, progress.step))
-        save(self, progress)
+    def counted(self, state):
+        saved.append((state.epoch, state.step))
+        save(self, state)
 
     monkeypatch.setattr(Checkpoint, "save", counted)
     assert train(tmp_path / "never", data)
     assert saved == [(2, 0), (3, 0), (4, 0)]
     saved.clear()
-    assert train(tmp_path / "always", data, minutes=0)
+    monkeypatch.setattr("globals_heads.train.checkpoint.SAVE_INTERVAL_S", 0)
+    assert train(tmp_path / "always", data)
     assert saved[:5] == [(1, 1), (1, 2), (1, 3), (1, 4), (1, 4)]
     assert len(saved) == NUM_TICKS + 3
     assert outcome(tmp_path / "never") == outcome(tmp_path / "always") == undisturbed()
@@ -228,13 +228,8 @@ def test_a_diverged_run_is_not_trained_on(tmp_path, data, capsys):
     train_settings = settings.train.model_copy(update={"learning_rate": 1e30, "clip_norm": None})
     settings = settings.model_copy(update={"train": train_settings})
 
-    def run(stop_at):
-        checkpoint = Checkpoint(tmp_path / "checkpoint.pt", KEY, math.inf, StopAt(stop_at))
-        training.train(settings, data, RunFolder(tmp_path), 1, checkpoint)
-
-    with pytest.raises(Stopped):
-        run(5)  # in the validation
-    run(math.inf)
+    assert not train(tmp_path, data, settings=settings, stop_at=5)  # in the validation
+    assert train(tmp_path, data, settings=settings)
     assert outcome(tmp_path)[:2] == (0, True)
     assert capsys.readouterr().out.count("diverged in epoch 1") == 1
     assert len(outcome(tmp_path)[3]) == 4, "two headers and two rows"
@@ -313,7 +308,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, data, capsys):
             return os.mkdir, (str(tmp_path / "hacked"),)
 
     buffer = io.BytesIO()
-    torch.save({"key": KEY, "progress": Hostile()}, buffer)
+    torch.save({"key": KEY, "state": Hostile()}, buffer)
     (tmp_path / "checkpoint.pt").write_bytes(buffer.getvalue())
     assert train(tmp_path, data)
     assert "checkpoint.pt is damaged and not used" in capsys.readouterr().out
@@ -352,6 +347,8 @@ def change(*keys, value):
         change("history", "train", value=[]),
         change("history", "val", 0, "loss", value="x"),
         change("sums", value=[]),
+        change("sums", "code_counts", value=torch.zeros(1)),
+        change("grad_norms", value=torch.zeros(1)),
         change("best_weights", value={}),
         change("optimizer", "state", 0, "exp_avg", value=torch.zeros(3)),
         change("optimizer", "state", 0, "exp_avg_sq", value=lambda old: old.double()),
@@ -362,7 +359,7 @@ def test_a_checkpoint_of_the_right_key_and_a_wrong_content_is_named(tmp_path, da
     train(tmp_path, data, "none", stop_at=9)
     path = tmp_path / "checkpoint.pt"
     saved = torch.load(path, weights_only=True)
-    damage(saved["progress"])
+    damage(saved["state"])
     torch.save(saved, path)
     with pytest.raises(UserError, match=r"checkpoint\.pt does not hold .* delete it and run"):
         train(tmp_path, data, "none")
@@ -404,7 +401,8 @@ def test_a_checkpoint_that_cannot_be_written_is_named_and_the_one_before_stays(
         patch.setattr("pathlib.Path.write_bytes", full)
         with pytest.raises(UserError, match=r"checkpoint\.pt cannot be written .*make room"):
             train(tmp_path, data)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt"]
+    assert not list(tmp_path.glob(".checkpoint.pt.*"))
+    assert not list(tmp_path.glob("checkpoint.previous.pt"))
     assert train(tmp_path, data)
     assert outcome(tmp_path) == undisturbed()
 

@@ -1,7 +1,7 @@
 """The claims about the grid, as data: which differences must lie where for a claim to be true.
 
 A claim has one or more rows (one per latent space, say), a row has components, and a component is
-a weighted sum of cells with the region it must lie in. engine.py judges all of them alike.
+a weighted sum of cells with the region it must lie in. answers.py judges all of them alike.
 """
 
 import math

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from globals_heads.compare.answers import (
+    UNTESTED,
+    YES,
+    Judgement,
+    Result,
+    describe_region,
+    judge_all,
+)
 from globals_heads.compare.checks import Check, sanity_checks
+from globals_heads.compare.decision_matrix import Priority, priorities
 from globals_heads.compare.documents import (
     Bold,
     Document,
@@ -16,15 +25,6 @@ from globals_heads.compare.documents import (
     plain,
     rst,
 )
-from globals_heads.compare.engine import (
-    UNTESTED,
-    YES,
-    Judgement,
-    Result,
-    describe_region,
-    judge_all,
-)
-from globals_heads.compare.priorities import Priority, priorities
 from globals_heads.compare.questions import CONTINUOUS, GLOBALS, TOKENS, Axes, claims
 from globals_heads.compare.results import Cell, Results, read_results
 from globals_heads.compare.statistics import MIN_SEEDS, Interval

@@ -29,8 +29,8 @@ from planted_results import (
 from typer.testing import CliRunner
 
 from globals_heads.cli import app
-from globals_heads.compare.engine import judge_all
-from globals_heads.compare.priorities import priorities
+from globals_heads.compare.answers import judge_all
+from globals_heads.compare.decision_matrix import priorities
 from globals_heads.compare.questions import claims
 from globals_heads.compare.results import Cell, Results
 from globals_heads.compare.verdict import write_verdict

@@ -14,7 +14,7 @@ OF_EPOCHS = {"plot_learning_curves", "plot_codebook"}
 # Those of the whole grid look at the summary, which knows what became of each run.
 OF_SUMMARY = {*OF_TABLES, *OF_EPOCHS, "plot_met", "plot_residuals"}
 PLOTS = {"plot_run", *OF_SUMMARY}
-ANSWERS = {"compare", "judge"}
+ANSWERS = {"compare"}
 RUN = "vq/beta_1/seed_0"
 
 

@@ -32,10 +32,6 @@ os.environ |= {
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
 
-TABLES = {
-    "summary": "summary of the runs",
-    "comparison": "comparison of the cells",
-}
 HEATMAPS = [
     "rec_tokens",
     "probe_rec_globals",
@@ -162,11 +158,6 @@ def comparison_figures():
     ]
 
 
-def table_labels(wildcards):
-    """Return what the report calls a table."""
-    return {"table": TABLES[wildcards.table], "as": "page"}
-
-
 def study_results(wildcards):
     """Return all that the plain command makes."""
     return rules.all.input
@@ -226,4 +217,3 @@ wildcard_constraints:
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
     metric="|".join(HEATMAPS),
-    table="|".join(TABLES),

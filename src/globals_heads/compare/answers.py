@@ -1,39 +1,41 @@
-"""The engine: one rule that turns any claim and the evidence into yes, no or not resolved.
+"""The rule that turns a question and the results into yes, no or not resolved.
 
-- yes: every component's interval lies wholly inside its region. All are needed, so nothing is
-  adjusted inside a claim (intersection-union test, Berger 1982); a claim with several rows shares
-  its error rate among them.
-- no: some component's interval lies wholly outside. One of many is enough, so here the error rate
-  is shared among all components of all rows.
-- not resolved: anything else, any hole, and always with fewer than three seeds.
+- yes: every component's interval lies wholly inside its region. All components are needed, so
+  nothing is adjusted inside a row (intersection-union test, Berger 1982); the rows of a claim share
+  its error rate.
+- no: some component's interval lies wholly outside. One of many is enough, so here all components
+  of the claim share the error rate.
+- not resolved: anything else; also if a needed run is missing or diverged, and always with fewer
+  than three seeds.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from globals_heads.compare.questions import TOKENS, Claim, Component, Row
+from globals_heads.compare.questions import GLOBALS, TOKENS, Component, Question, Region
 from globals_heads.compare.results import Results
 from globals_heads.compare.statistics import ALPHA, MIN_SEEDS, Estimate, Interval
 
 YES, NO, OPEN, TIE, UNTESTED = "yes", "no", "not resolved", "tie", "not tested"
+NOT_CAPACITY = "trade-off, not capacity"
 PHYSICS = ("pt_relative_sigma68", "token_dr_median")
 
 
-@dataclass(frozen=True)
-class Result:
+class Measured(NamedTuple):
     """A component, measured.
 
     Attributes
     ----------
     component, estimate
-        What, and what came out.
+        The component and its measured value.
     interval
         Decides a yes.
     strict_interval
         Decides a no.
     physically_relevant
-        Whether reconstructed objects change visibly with it; None where it is no such component.
+        Whether reconstructed objects change visibly with it; None if the claim needs no change of
+        the tokens' error.
     """
 
     component: Component
@@ -44,189 +46,199 @@ class Result:
 
     @property
     def event_interval(self) -> Interval:
-        """The hint: these very runs on other test events."""
+        """The hint: the interval of these very runs on other test events."""
         return self.estimate.event_interval()
 
     @property
-    def region(self) -> tuple[float, float]:
+    def region(self) -> Region:
         """Where the claim needs it."""
-        return self.component.lower, self.component.upper
+        return self.component.region
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the interval lies wholly inside the region."""
+        return self.interval.inside(*self.region)
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the strict interval lies wholly outside the region."""
+        return self.strict_interval.outside(*self.region)
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The answer to one row of a claim; `hint` is empty unless seeds are too few."""
+class Answer(NamedTuple):
+    """The answer to a question, and why; `hint` is empty unless there are too few seeds."""
 
-    claim: Claim
-    row: Row
-    word: str
+    question: Question
+    answer: str
     reason: str
     hint: str = ""
-    results: tuple[Result, ...] = ()
+    measured: tuple[Measured, ...] = ()
 
     @property
     def physically_relevant(self) -> bool:
         """Whether a claim that holds changes the objects in every component about tokens."""
-        lies = [r.physically_relevant for r in self.results if r.interval.inside(*r.region)]
-        return self.word == YES and True in lies and False not in lies
+        relevant = [m.physically_relevant for m in self.measured if m.is_inside]
+        return self.answer == YES and True in relevant and False not in relevant
 
 
-def judge_all(evidence: Results, claims: Iterable[Claim], margin_physics: float) -> list[Judgement]:
-    """Return the judgement of every row of every claim, in their order."""
-    found: list[Judgement] = []
-    for claim in claims:
-        num_rows = sum(not row.untested for row in claim.rows)
-        for row in claim.rows:
-            judgement = judge(evidence, claim, row, num_rows, margin_physics)
-            if claim.builds_on and judgement.word in (YES, NO):
-                number, refusal = claim.builds_on
-                (base,) = (j for j in found if (j.claim.number, j.row.name) == (number, row.name))
-                if judgement.word == NO and base.word == YES:
-                    judgement = replace(judgement, word=refusal)
-                elif judgement.word == YES and base.word != YES:
-                    reason = f"claim {number} is {base.word} ({base.reason})"
-                    judgement = replace(judgement, word=OPEN, reason=reason)
-            found.append(judgement)
-    return found
-
-
-def judge(
-    evidence: Results, claim: Claim, row: Row, num_rows: int, margin_physics: float
-) -> Judgement:
-    """Return the judgement of one row.
+def answer_all(
+    results: Results, questions: Sequence[Question], margin_physics: float
+) -> list[Answer]:
+    """Return the answers to `questions`, in their order.
 
     Parameters
     ----------
-    evidence
-        What was measured.
-    claim, row
-        What is asked.
-    num_rows
-        Rows of the claim that are tested.
+    results
+        What all runs measured.
+    questions
+        All rows of each claim; those of claim 3 before those of claim 3'.
     margin_physics
-        Change of relative pT sigma68 or median dR that is physically relevant.
+        The change of relative pT sigma68 or of median dR that is physically relevant.
     """
-    if row.untested:
-        return Judgement(claim, row, UNTESTED, row.untested)
-    share = num_rows * len(row.all_components)
+    answers: dict[tuple[str, str], Answer] = {}
+    for question in questions:
+        rows = [q for q in questions if q.claim == question.claim and not q.untested]
+        answer = _answer(results, question, rows, margin_physics)
+        if question.claim == "3'":
+            answer = _beside_trade_off(answer, answers["3", question.row])
+        answers[question.claim, question.row] = answer
+    return list(answers.values())
 
-    def measured(components: Iterable[Component]) -> list[Result]:
-        return [_measure(evidence, c, num_rows, share, margin_physics) for c in components]
 
-    needed = measured(row.components)
-    groups = [measured(group) for group in row.alternatives]
-    results = (*needed, *(result for group in groups for result in group))
-    word = _decide(needed, groups)
-    hint, reason = "", ""
-    broken = [text for text, holds in row.facts if not holds]
-    holes = evidence.lost_runs(TOKENS, row.also_needs)
-    for component in row.all_components:
-        holes += evidence.lost_runs(component.metric, component.weights)
-    num_seeds = min(result.estimate.num_seeds for result in results)
-    if broken and evidence.num_seeds >= MIN_SEEDS:
-        # A run that diverged is an answer to "does no run diverge?", so this goes before holes.
-        reason = "; ".join(broken if holes else [*broken, _reason(word, results)])
-        word = NO
-    elif holes:
-        word, reason = OPEN, f"hole: {', '.join(dict.fromkeys(holes))}"
+def _answer(
+    results: Results, question: Question, rows: Sequence[Question], margin_physics: float
+) -> Answer:
+    """Return the answer to one question; `rows` are all tested rows of its claim."""
+    if question.untested:
+        return Answer(question, UNTESTED, question.untested)
+    measured = tuple(
+        _measure(results, question, component, rows, margin_physics)
+        for component in question.components
+    )
+    decide = vq_wins if question.claim == "6" else all_needed
+    answer, reason, hint = decide(measured), "", ""
+    failed = [text for text, holds in question.facts if not holds]
+    lost = results.lost_runs(TOKENS, question.needs)
+    for component in question.components:
+        lost += results.lost_runs(component.metric, component.weights)
+    num_seeds = min(m.estimate.num_seeds for m in measured)
+    if failed and results.num_seeds >= MIN_SEEDS:
+        # Before lost runs: a run that diverged is an answer to "does no run diverge?".
+        reason = "; ".join(failed if lost else [*failed, _reason(answer, measured)])
+        answer = NO
+    elif lost:
+        answer, reason = OPEN, f"missing or diverged: {', '.join(dict.fromkeys(lost))}"
     elif num_seeds < MIN_SEEDS:
-        word, reason = OPEN, f"{num_seeds} of at least {MIN_SEEDS} seeds"
-        hint = NO if broken else _decide(_alone(needed), [_alone(group) for group in groups])
-        unknown = any(math.isnan(result.event_interval.low) for result in results)
-        if not broken and (hint == NO or not unknown):
-            reason += f"; these runs alone: {_reason(hint, _alone(results))}"
-    elif claim.ties and all(_tied(result) for result in results):
-        word = TIE
-    return Judgement(claim, row, word, reason or _reason(word, results), hint, results)
+        answer, reason = OPEN, f"{num_seeds} of at least {MIN_SEEDS} seeds"
+        alone = [
+            m._replace(interval=m.event_interval, strict_interval=m.event_interval)
+            for m in measured
+        ]
+        hint = NO if failed else decide(alone)
+        unknown = any(math.isnan(m.interval.low) for m in alone)
+        if not failed and (hint == NO or not unknown):
+            reason += f"; these runs alone: {_reason(hint, alone)}"
+    elif question.claim.startswith("E") and all(
+        m.interval.inside(-m.region.lower, m.region.lower) for m in measured
+    ):
+        answer = TIE
+    return Answer(question, answer, reason or _reason(answer, measured), hint, measured)
 
 
-def _decide(needed: Sequence[Result], groups: Sequence[Sequence[Result]]) -> str:
-    """Return the word for a row: all of `needed` and, if there are any, one of `groups`."""
-    if all(map(_inside, needed)) and (not groups or any(all(map(_inside, g)) for g in groups)):
+def all_needed(measured: Sequence[Measured]) -> str:
+    """Return yes, no or not resolved of a claim that needs every component."""
+    if all(m.is_inside for m in measured):
         return YES
-    if any(map(_outside, needed)) or (groups and all(any(map(_outside, g)) for g in groups)):
-        return NO
-    return OPEN
+    return NO if any(m.is_outside for m in measured) else OPEN
 
 
-def _alone(results: Iterable[Result]) -> list[Result]:
-    """Return what these very runs say: the results with the intervals over test events."""
-    return [
-        replace(r, interval=r.event_interval, strict_interval=r.event_interval) for r in results
-    ]
+def vq_wins(measured: Sequence[Measured]) -> str:
+    """Return the same of claim 6: vq is nowhere worse, and in one metric better than all rivals."""
+    not_worse = [m for m in measured if not _is_better(m.component)]
+    better = [m for m in measured if _is_better(m.component)]
+    ways = {
+        all_needed([*not_worse, *(m for m in better if m.component.metric == metric)])
+        for metric in (TOKENS, GLOBALS)
+    }
+    if YES in ways:
+        return YES
+    return NO if ways == {NO} else OPEN
 
 
-def _inside(result: Result) -> bool:
-    return result.interval.inside(*result.region)
+def _is_better(component: Component) -> bool:
+    """Return whether claim 6 needs this component in one of its two metrics only."""
+    return component.region.upper < 0
 
 
-def _outside(result: Result) -> bool:
-    return result.strict_interval.outside(*result.region)
-
-
-def _tied(result: Result) -> bool:
-    margin = result.component.lower
-    return result.interval.inside(-margin, margin)
+def _beside_trade_off(answer: Answer, trade_off: Answer) -> Answer:
+    """Return the answer to claim 3', which explains a trade-off, given the answer to claim 3."""
+    if answer.answer == NO and trade_off.answer == YES:
+        return answer._replace(answer=NOT_CAPACITY)
+    if answer.answer == YES and trade_off.answer != YES:
+        reason = f"claim 3 is {trade_off.answer} ({trade_off.reason})"
+        return answer._replace(answer=OPEN, reason=reason)
+    return answer
 
 
 def _measure(
-    evidence: Results, component: Component, num_rows: int, share: int, margin_physics: float
-) -> Result:
-    estimate = evidence.contrast(component.metric, component.weights)
-    return Result(
+    results: Results,
+    question: Question,
+    component: Component,
+    rows: Sequence[Question],
+    margin_physics: float,
+) -> Measured:
+    estimate = results.contrast(component.metric, component.weights)
+    # Either of the two metrics can make vq win, so they share the error rate of a yes.
+    chances = 2 if question.claim == "6" and _is_better(component) else 1
+    num_components = sum(len(row.components) for row in rows)
+    return Measured(
         component,
         estimate,
-        interval=estimate.interval(ALPHA / (num_rows * component.share)),
-        strict_interval=estimate.interval(ALPHA / share),
-        physically_relevant=_physically_relevant(evidence, component, margin_physics),
+        interval=estimate.interval(ALPHA / (len(rows) * chances)),
+        strict_interval=estimate.interval(ALPHA / num_components),
+        physically_relevant=_physically_relevant(results, component, margin_physics),
     )
 
 
-def _physically_relevant(evidence: Results, component: Component, margin: float) -> bool | None:
+def _physically_relevant(results: Results, component: Component, margin: float) -> bool | None:
     """Return whether the objects change visibly where a claim says that their error does."""
-    effect = component.metric == TOKENS and (component.lower > 0 or component.upper < 0)
-    known = [metric for metric in PHYSICS if metric in evidence.numbers]
+    effect = component.metric == TOKENS and (
+        component.region.lower > 0 or component.region.upper < 0
+    )
+    known = [metric for metric in PHYSICS if metric in results.numbers]
     if not effect or not known:
         return None
-    changes = (evidence.contrast(metric, component.weights).interval() for metric in known)
+    changes = (results.contrast(metric, component.weights).interval() for metric in known)
     return any(change.outside(-margin, margin) for change in changes)
 
 
-def _reason(word: str, results: Sequence[Result]) -> str:
+def _reason(answer: str, measured: Sequence[Measured]) -> str:
     """Return in words which component decided."""
-    if word == YES:
-        inside = [r for r in results if _inside(r)]
-        result = min(inside, key=_room)
+    if answer == YES:
+        inside = [m for m in measured if m.is_inside]
+        closest = min(inside, key=_room)
         among = f" (the closest of {len(inside)})" if len(inside) > 1 else ""
-        return f"{_describe(result, result.interval)} lies inside{among}"
-    if word == TIE:
-        result = max(results, key=lambda r: max(map(abs, r.interval)))
-        return f"{_measured(result, result.interval)} and all others lie within their margins"
-    if word == NO:
-        result = next(filter(_outside, results))
-        return f"{_describe(result, result.strict_interval)} lies outside"
-    result = next(r for r in results if not _inside(r))
-    return f"{_describe(result, result.interval)} is not decided"
+        return f"{_needed(closest, closest.interval)} lies inside{among}"
+    if answer == TIE:
+        largest = max(measured, key=lambda m: max(map(abs, m.interval)))
+        return f"{_value(largest, largest.interval)} and all others lie within their margins"
+    if answer == NO:
+        first = next(m for m in measured if m.is_outside)
+        return f"{_needed(first, first.strict_interval)} lies outside"
+    first = next(m for m in measured if not m.is_inside)
+    return f"{_needed(first, first.interval)} is not decided"
 
 
-def _room(result: Result) -> float:
-    """Return the distance between an interval inside its region and the nearer end of that."""
-    (low, high), (lower, upper) = result.interval, result.region
+def _room(measured: Measured) -> float:
+    """Return the distance of an interval inside its region to the nearer end of the region."""
+    (low, high), (lower, upper) = measured.interval, measured.region
     return min(low - lower, upper - high)
 
 
-def _describe(result: Result, interval: Interval) -> str:
-    return f"{_measured(result, interval)}, needed {describe_region(result)},"
+def _needed(measured: Measured, interval: Interval) -> str:
+    return f"{_value(measured, interval)}, needed {measured.region.text},"
 
 
-def _measured(result: Result, interval: Interval) -> str:
-    mean, bounds = f"{result.estimate.mean:.3g}", f"{interval.low:.3g} to {interval.high:.3g}"
-    return f"{result.component.name} = {mean} ({bounds})"
-
-
-def describe_region(result: Result) -> str:
-    """Return where a claim needs a component, in words."""
-    lower, upper = result.region
-    if math.isinf(upper):
-        return f"> {lower:.3g}"
-    return f"< {upper:.3g}" if math.isinf(lower) else f"between {lower:.3g} and {upper:.3g}"
+def _value(measured: Measured, interval: Interval) -> str:
+    mean, bounds = f"{measured.estimate.mean:.3g}", f"{interval.low:.3g} to {interval.high:.3g}"
+    return f"{measured.component.name} = {mean} ({bounds})"

@@ -134,6 +134,9 @@ Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
 Comparison = Annotated[Path, typer.Option(help="Means and intervals of all cells.")]
 Baselines = Annotated[Path, typer.Option(help="Facts of the data set.")]
 ResultsFolder = Annotated[Path, typer.Option(help="The folder of the study's results.")]
+BaselinesFolder = Annotated[
+    Path, typer.Option("--baselines", help="The folder of the data set, with its baselines.")
+]
 LinearFit = Annotated[Path, typer.Option(help="The data set's errors per test event.")]
 
 
@@ -273,7 +276,7 @@ def collect(
     output: Output,
     results: ResultsFolder,
     grid: GridOption,
-    baselines: Baselines,
+    baselines: BaselinesFolder,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A run that counts as missing; may repeat.")
     ] = None,
@@ -281,43 +284,19 @@ def collect(
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
 
-    summary.collect(grid, results, baselines, output, leave_out or ())
+    summary.collect(grid, results, baselines / "baselines.csv", output, leave_out or ())
 
 
 @app.command()
-def compare(
-    output: Output,
-    summary: Summary,
-    results: ResultsFolder,
-    linear_fit: LinearFit,
-    settings: CompareOption,
-) -> None:
-    """Compare all cells with the reference cell, with intervals."""
-    from globals_heads.compare import comparison
+def compare(results: ResultsFolder, baselines: BaselinesFolder, settings: CompareOption) -> None:
+    """Compare all cells and answer the study's questions.
 
-    comparison.compare(summary, results, linear_fit, output, settings)
-
-
-@app.command()
-def judge(
-    output: Output,
-    summary: Summary,
-    results: ResultsFolder,
-    linear_fit: LinearFit,
-    settings: CompareOption,
-) -> None:
-    """Answer the study's questions: an .md, beside it an .rst and a .json with every number."""
+    Makes comparison.csv, verdict.md, verdict.rst, verdict.json and the pages of both tables in the
+    folder of the results.
+    """
     from globals_heads.compare import verdict
 
-    verdict.write_verdict(summary, results, linear_fit, output, settings)
-
-
-@app.command()
-def tabulate(output: Output, table: Annotated[Path, typer.Option(help="The CSV file.")]) -> None:
-    """Show a table as an HTML page."""
-    from globals_heads.compare import tables
-
-    tables.write_page(table, output)
+    verdict.compare(results, baselines, settings)
 
 
 @app.command()

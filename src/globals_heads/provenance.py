@@ -38,7 +38,7 @@ _NETWORK = (
 )
 _LEARNED = (*_NETWORK, "facts", "kinematics", "packed")
 _MEASURED = (*_LEARNED, "evaluate.evaluate", "evaluate.metrics", "evaluate.physics")
-_RESULTS = ("compare.results", "compare.statistics", "compare.summary", "facts")
+_RESULTS = ("compare.results", "compare.statistics", "facts", "tables")
 # The modules that decide what each step makes. An edit of one of them makes the step's results
 # again. tests/unit/test_provenance.py finds a module that is missing here.
 MODULES = {
@@ -47,16 +47,14 @@ MODULES = {
     "train": _LEARNED,
     "evaluate": _MEASURED,
     "baselines": (*_MEASURED, "evaluate.baselines"),
-    "collect": ("compare.summary", "facts"),
+    "collect": ("compare.summary", "facts", "tables"),
     "compare": (
         *_RESULTS,
+        "compare.answers",
         "compare.checks",
         "compare.comparison",
-        "compare.documents",
-        "compare.engine",
-        "compare.priorities",
+        "compare.decision_matrix",
         "compare.questions",
-        "compare.tables",
         "compare.verdict",
     ),
     "plot": (

@@ -3,8 +3,8 @@
 import numpy as np
 import yaml
 
-from globals_heads.compare.comparison import compare
 from globals_heads.compare.summary import collect
+from globals_heads.compare.verdict import compare
 from globals_heads.evaluate.physics import met_metrics, token_metrics
 from globals_heads.facts import Metric, RunFolder, write_arrays, write_epochs, write_metrics
 from globals_heads.settings import DISCRETE, CompareSettings, Settings
@@ -70,7 +70,7 @@ def measured(key):
 
 
 def event_errors(key):
-    """Return errors per event that amount to the metrics: T = 0.1 (1 + beta), G = 0.4."""
+    """Return errors per event of the metrics: rec_tokens 0.1 (1 + globals_beta), probe 0.4."""
     rng = np.random.default_rng(key.seed)
     num_tokens = np.full(NUM_EVENTS, 2.0)
     spread = rng.uniform(0.9, 1.1, NUM_EVENTS)
@@ -109,8 +109,6 @@ def plant_grid(folder, grid):
 
 
 def write_tables(folder, grid):
-    """Write summary.csv and comparison.csv from the facts of all runs."""
-    summary, runs = folder / "summary.csv", folder
-    collect(grid, runs, folder / "baselines.csv", summary)
-    linear_fit = folder / "events_test.npz"
-    compare(summary, runs, linear_fit, folder / "comparison.csv", CompareSettings())
+    """Write summary.csv, comparison.csv and the verdict from the facts of all runs."""
+    collect(grid, folder, folder / "baselines.csv", folder / "summary.csv")
+    compare(folder, folder, CompareSettings())

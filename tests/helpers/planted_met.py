@@ -5,8 +5,9 @@ import csv
 import numpy as np
 from random_events import OBJECT_TYPES, random_events
 
+from globals_heads.data.pack import pack
 from globals_heads.data.token_file import Events
-from globals_heads.packed import open_packed, pack
+from globals_heads.packed import open_packed
 
 
 def planted(factor):

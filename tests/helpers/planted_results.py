@@ -1,4 +1,4 @@
-"""Planted evidence: cells whose true numbers are known, in memory and as files of a study."""
+"""Planted results: cells whose true numbers are known, in memory and as files of a study."""
 
 import math
 
@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from globals_heads.compare.answers import answer_all
+from globals_heads.compare.decision_matrix import decision_matrix
+from globals_heads.compare.questions import claims
 from globals_heads.compare.results import Cell, Results
 from globals_heads.facts import RunFolder
-from globals_heads.settings import RunKey, Settings, format_beta
+from globals_heads.settings import CompareSettings, RunKey, Settings, format_beta
 
+SETTINGS = CompareSettings()
 SPACES, BETAS = ("none", "linear", "vq"), ("0", "1", "10")
 CELLS = [Cell(space, beta) for beta in BETAS for space in SPACES]
 LINEAR_FIT = 0.265
@@ -25,8 +29,78 @@ def equal(value):
     return dict.fromkeys(CELLS, value)
 
 
-def evidence(ln_t, g, noise_t, noise_g, influence_t=None, influence_g=None, **others):
-    """Return evidence of cells with the truths `ln_t` and `g` plus noise per seed, (cells, n).
+FLAT = equal(0.3)
+
+
+def by_beta(*values):
+    """Return a truth that depends on globals_beta alone."""
+    return {cell: values[("0", "1", "10").index(cell.globals_beta)] for cell in CELLS}
+
+
+def by_space(none, linear, vq):
+    """Return a truth that depends on the latent space alone."""
+    return {
+        cell: dict(zip(SPACES, (none, linear, vq), strict=True))[cell.latent_space]
+        for cell in CELLS
+    }
+
+
+def but(truth, cells, value):
+    """Return `truth` with other values in `cells`, given as (latent_space, globals_beta)."""
+    return truth | {Cell(*cell): value for cell in cells}
+
+
+def only(*cells):
+    """Return the measured truths of ln rec_tokens in `cells` alone."""
+    return {Cell(*cell): LN_T[Cell(*cell)] for cell in cells}
+
+
+def controls(price, wide_price):
+    """Return truths with a trade-off, and controls with these prices in ln rec_tokens."""
+    ln_t, g = by_beta(0, 1, 2), by_beta(0.6, 0.3, 0.3)
+    for variant, value in (("control", price), ("control_wide", wide_price)):
+        for cell in CELLS:
+            ln_t[cell._replace(variant=variant)] = value * (cell.globals_beta == "10")
+            g[cell._replace(variant=variant)] = 0.3
+    return ln_t, g
+
+
+def questions_of(results, claim):
+    """Return the questions of a claim; 3' comes with 3, whose answer it reads."""
+    if claim.startswith("M"):
+        known = [choice.question for choice in decision_matrix(results, SETTINGS)]
+    else:
+        known = claims(results, SETTINGS)
+    return [question for question in known if question.claim in (claim, claim.rstrip("'"))]
+
+
+def answered(results, claim, questions=None):
+    """Return the answers to one claim, by row."""
+    questions = questions or questions_of(results, claim)
+    answers = answer_all(results, questions, SETTINGS.margin_physics)
+    return {a.question.row: a for a in answers if a.question.claim == claim}
+
+
+def said(results, claim, questions=None):
+    """Return the set of answers to all rows of a claim."""
+    return {answer.answer for answer in answered(results, claim, questions).values()}
+
+
+def with_lost_run(found, cell, status="diverged"):
+    """Return the results `found` without the last run of `cell`."""
+    statuses = dict(found.statuses) | {cell: (*found.statuses[cell][:-1], status)}
+    numbers = {
+        metric: {
+            c: np.where(np.array([s == "ok" for s in statuses[c]]), row, math.nan)
+            for c, row in rows.items()
+        }
+        for metric, rows in found.numbers.items()
+    }
+    return Results(statuses, numbers, found.influences, found.table)
+
+
+def planted(ln_t, g, noise_t, noise_g, influence_t=None, influence_g=None, **others):
+    """Return results of cells with the truths `ln_t` and `g` plus noise per seed, (cells, n).
 
     `influence_t` and `influence_g` are the influence of each event, shape (cells, N).
     """
@@ -76,11 +150,11 @@ def evidence(ln_t, g, noise_t, noise_g, influence_t=None, influence_g=None, **ot
 
 
 def quiet(ln_t, g, num_seeds=5, spread=1e-3, **others):
-    """Return evidence with a small spread between seeds that is balanced in every difference."""
+    """Return results with a small spread between seeds that is balanced in every difference."""
     pattern = np.linspace(-1, 1, num_seeds) if num_seeds > 1 else np.zeros(1)
     # A spread that grows from cell to cell leaves every difference some of it, and its mean alone.
     noise = np.stack([spread * (i + 1) * pattern for i in range(len(ln_t))])
-    return evidence(
+    return planted(
         ln_t, g, noise, noise, np.zeros((len(ln_t), 4)), np.zeros((len(ln_t), 4)), **others
     )
 
@@ -93,7 +167,7 @@ NOISES = {
 
 
 def drawn(rng, ln_t, g, num_seeds, noise="normal", *, event_noise=True):
-    """Return evidence with noise between seeds and, if wanted, between test events.
+    """Return results with noise between seeds and, if wanted, between test events.
 
     Seeds move each cell on its own; another test split moves all seeds of a cell alike, and all
     cells together even more, which cancels in their differences.
@@ -107,7 +181,7 @@ def drawn(rng, ln_t, g, num_seeds, noise="normal", *, event_noise=True):
         shift = errors.mean(axis=1, keepdims=True)
         parts.append((draw(rng, (num_cells, num_seeds)) * scale + shift, errors - shift))
     (noise_t, influence_t), (noise_g, influence_g) = parts
-    return evidence(ln_t, g, noise_t, noise_g, influence_t, influence_g)
+    return planted(ln_t, g, noise_t, noise_g, influence_t, influence_g)
 
 
 def plant_study(folder, num_seeds=3, seed=0):
@@ -154,6 +228,28 @@ def plant_study(folder, num_seeds=3, seed=0):
         )
     write_summary(folder, rows)
     return rows
+
+
+def hide_met(folder, off_by):
+    """Make the errors of the one-parameter fit as large as those of the training mean.
+
+    `off_by` is the mean error: MET of these test events varies more or less than in training.
+    """
+    rng = np.random.default_rng(0)
+    mean = off_by * rng.gamma(4, 0.25, NUM_EVENTS)
+    fit = mean * rng.uniform(0.99, 1.01, NUM_EVENTS)
+    np.savez(folder / "events_test.npz", linear_fit_error=fit, training_mean_error=mean)
+
+
+def lose(rows, run, status="diverged"):
+    """Return the rows of the summary with one run lost."""
+    nothing = ("rec_tokens", "probe_rec_globals", "best_epoch", "clipped_fraction", "throughput")
+    return change(rows, run, status=status, **dict.fromkeys(nothing, math.nan))
+
+
+def change(rows, run, **values):
+    """Return the rows of the summary with other values of one run."""
+    return [row | values if row["run"] == run else row for row in rows]
 
 
 def write_summary(folder, rows):

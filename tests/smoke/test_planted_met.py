@@ -28,27 +28,25 @@ def step(*arguments):
 
 
 def run_study(folder, study, splits):
-    """Pack, train, evaluate and judge `study` on `splits`; return its summary and verdict."""
+    """Pack, train, evaluate and compare `study` on `splits`; return its summary and verdict."""
     object_types = json.dumps(OBJECT_TYPES)
-    tokens, packed, runs = folder / "tokens.h5", folder / "packed.h5", folder
-    facts, errors, summary = (folder / n for n in ("yard.csv", "yard.npz", "summary.csv"))
+    tokens, packed, summary = (folder / n for n in ("tokens.h5", "packed.h5", "summary.csv"))
+    baselines, errors = folder / "baselines.csv", folder / "events_test.npz"
     write_token_file(tokens, splits, OBJECT_TYPES, {})
     settings = ("--settings", study.pack.model_dump_json())
     step("pack", tokens, packed, *settings, "--object-types", object_types)
     settings = ("--settings", study.globals_only_network.model_dump_json())
     made = ("--errors", errors, "--manifest", folder / "manifest.json")
-    step("baselines", facts, *made, "--data", packed, *settings)
+    step("baselines", baselines, *made, "--data", packed, *settings)
     for key in study.runs:
-        run = RunFolder.of(runs, key.name)
+        run = RunFolder.of(folder, key.name)
         run.path.mkdir(parents=True)
         run.settings.write_text(yaml.safe_dump(study.run_settings(key).model_dump()))
         step("train", run.path, "--data", packed)
         step("evaluate", run.path, "--data", packed)
-    grid = study.grid.model_dump_json()
-    step("collect", summary, "--results", runs, "--grid", grid, "--baselines", facts)
-    measured = ("--summary", summary, "--results", runs, "--linear-fit", errors)
-    settings = ("--settings", study.compare.model_dump_json())
-    step("judge", folder / "verdict.md", *measured, *settings)
+    measured = ("--results", folder, "--baselines", folder)
+    step("collect", summary, *measured, "--grid", study.grid.model_dump_json())
+    step("compare", *measured, "--settings", study.compare.model_dump_json())
     return read_summary(summary), json.loads((folder / "verdict.json").read_text())
 
 
@@ -104,8 +102,8 @@ def test_a_met_that_the_objects_know_is_found(tmp_path):
     table, _ = run_study(tmp_path, study, splits)
     assert len(table) == 4
     assert table["linear_fit_rec_globals"].max() < 1e-6  # the relation is really in the file
-    assert table["rec_globals"].max() < 0.05, "the trained head H"
-    assert table["probe_rec_globals"].max() < 0.05, "the ridge probe G"
+    assert table["rec_globals"].max() < 0.05, "the trained head"
+    assert table["probe_rec_globals"].max() < 0.05, "the ridge probe"
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +135,11 @@ def test_a_random_met_is_read_nowhere(unknowable):
 
 def test_a_random_met_is_claimed_by_nobody(unknowable):
     _, verdict = unknowable
-    words = {}
+    answers = {}
     for claim in verdict["claims"]:
-        words.setdefault(claim["claim"], []).append(claim["word"])
-    assert [len(words[number]) for number in ("1", "2", "2b", "2c")] == [3, 3, 3, 9]
-    assert set(words["1"]) == {"yes"}, "globals_beta has no effect: true"
-    assert set(words["2"] + words["2b"]) == {"no"}, "the head works, emphasis pays: false"
+        answers.setdefault(claim["claim"], []).append(claim["answer"])
+    assert [len(answers[claim]) for claim in ("1", "2", "2b", "2c")] == [3, 3, 3, 9]
+    assert set(answers["1"]) == {"yes"}, "globals_beta has no effect: true"
+    assert set(answers["2"] + answers["2b"]) == {"no"}, "the head works, emphasis pays: false"
     # False, too, but by so little that "not resolved" is as right as "no".
-    assert "yes" not in words["2c"], "the head is useful"
+    assert "yes" not in answers["2c"], "the head is useful"

@@ -63,7 +63,6 @@ def command_lines():
     grid, types = STUDY.grid.model_dump_json(), json.dumps(OBJECT_TYPES)
     data = ["--data", "packed.h5", "--threads", "1"]
     summary = ["--summary", "summary.csv"]
-    measured = [*summary, "--results", ".", "--linear-fit", "events_test.npz"]
     drawn = [*summary, "--grid", grid, "--settings", "{}"]
     network = ["--settings", STUDY.globals_only_network.model_dump_json()]
     return {
@@ -80,11 +79,9 @@ def command_lines():
         "evaluate": [VQ, *data],
         "collect": [
             *("summary.csv", "--results", ".", "--grid", grid),
-            *("--baselines", "baselines.csv"),
+            *("--baselines", "."),
         ],
-        "compare": ["comparison.csv", *measured, "--settings", "{}"],
-        "judge": ["verdict.md", *measured, "--settings", "{}"],
-        "tabulate": ["summary.html", "--table", "summary.csv"],
+        "compare": ["--results", ".", "--baselines", ".", "--settings", "{}"],
         "plot-run": [VQ, "--settings", "{}"],
         "plot-heatmap": [
             *("heatmap.svg", "--metric", "rec_tokens", "--comparison", "comparison.csv"),
@@ -316,15 +313,14 @@ BAD = [
     ),
     ("compare", f"{FACTS}/events_test.npz", [arrays(lambda x: x * np.nan)], "NaN"),
     ("compare", f"{FACTS}/events_test.npz", [arrays(lambda x: x[:-1])], "other test events"),
-    ("judge", f"{FACTS}/events_test.npz", [copied_from("events_test.npz")], "one number per"),
+    ("compare", f"{FACTS}/events_test.npz", [copied_from("events_test.npz")], "one number per"),
     # tables
     ("compare", "summary.csv", (absent, empty, noise, folder), "summary.csv"),
     ("compare", "summary.csv", [repeated_line], "twice"),
     ("compare", "summary.csv", [edited(",ok,", ",fine,")], "status fine"),
-    ("judge", "summary.csv", [without_column("perplexity")], "lacks perplexity"),
+    ("compare", "summary.csv", [without_column("perplexity")], "lacks perplexity"),
     ("plot-learning-curves", "summary.csv", [edited("vq/beta_1", "vq/beta_2")], "has no row of vq"),
     ("plot-heatmap", "comparison.csv", [without_column("low")], "lacks low"),
-    ("tabulate", "summary.csv", [noise], "no table"),
     # what is asked about a finished study
     ("status", "runs", [shutil.rmtree], "holds no run"),
     ("verify", "summary.csv", [empty], "run snakemake again"),

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-CPU_RULES = {"pack", "baselines", "evaluate", "plot_run", "collect", "judge", "plot_met"}
+CPU_RULES = {"pack", "baselines", "evaluate", "plot_run", "collect", "compare", "plot_met"}
 
 
 def planned(study, *arguments, environment=None, overlay=None):

@@ -75,10 +75,6 @@ PACKED = f"results/data/{DATASET}/packed.h5"
 GRID = STUDY.grid.model_dump_json()
 PLAIN_GRID = STUDY.grid.plain.model_dump_json()
 OBJECT_TYPES = json.dumps(STUDY.object_types)
-TABLES = {
-    "summary": "summary of the runs",
-    "comparison": "comparison of the cells",
-}
 HEATMAPS = [
     "rec_tokens",
     "probe_rec_globals",
@@ -101,7 +97,6 @@ wildcard_constraints:
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
     metric="|".join(HEATMAPS),
-    table="|".join(TABLES),
 
 
 def token_file(wildcards):
@@ -158,11 +153,6 @@ def comparison_figures():
         for name in names
         for kind in ("svg", "png", "csv")
     ]
-
-
-def table_labels(wildcards):
-    """Return what the report calls a table."""
-    return {"table": TABLES[wildcards.table], "as": "page"}
 
 
 def study_results(wildcards):

@@ -1,11 +1,11 @@
-# From the facts of all runs to one table, and from there to the verdict.
+# From the facts of all runs to the summary, and from the summary to the verdict.
 
 
 rule link_runs:
     output:
         directory("results/by_number"),
     log:
-        "results/logs/link_runs.log",
+        "results/logs/compare/link_runs.log",
     localrule: True
     conda:
         "../../envs/environment.yaml"
@@ -25,16 +25,17 @@ rule collect:
     output:
         report(
             "results/summary.csv",
-            caption="../report/table.rst",
+            caption="../report/summary.rst",
             category="Tables",
             labels={"table": "summary of the runs", "as": "CSV file"},
         ),
     log:
-        "results/logs/collect.log",
+        "results/logs/compare/collect.log",
     conda:
         "../../envs/environment.yaml"
     params:
         grid=GRID,
+        baselines=subpath(input.baselines, parent=True),
         # Runs in the way that are not those of this study; otherwise Snakemake makes them again.
         others=[
             f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
@@ -42,56 +43,50 @@ rule collect:
         code=provenance.code_digest("collect"),
     shell:
         "python -m globals_heads collect {output} --results results --grid {params.grid:q}"
-        " --baselines {input.baselines} {params.others} > {log} 2>&1"
+        " --baselines {params.baselines} {params.others} > {log} 2>&1"
 
 
 rule compare:
     input:
         run_files("cfg.yaml"),
         run_files("facts/events_test.npz"),
-        summary="results/summary.csv",
-        linear_fit=f"results/data/{DATASET}/events_test.npz",
+        "results/summary.csv",
+        baselines=f"results/data/{DATASET}/events_test.npz",
     output:
+        "results/verdict.json",
+        "results/verdict.rst",
         report(
-            "results/comparison.csv",
-            caption="../report/table.rst",
-            category="Tables",
-            labels={"table": "comparison of the cells", "as": "CSV file"},
-        ),
-    log:
-        "results/logs/compare.log",
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        settings=STUDY.compare.model_dump_json(),
-        code=provenance.code_digest("compare"),
-    shell:
-        "python -m globals_heads compare {output} --summary {input.summary} --results results"
-        " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"
-
-
-rule judge:
-    input:
-        run_files("cfg.yaml"),
-        run_files("facts/events_test.npz"),
-        summary="results/summary.csv",
-        linear_fit=f"results/data/{DATASET}/events_test.npz",
-    output:
-        json="results/verdict.json",
-        md=report(
             "results/verdict.md",
             caption="../report/verdict.rst",
             category="Tables",
             labels={"table": "verdict with every number", "as": "Markdown file"},
         ),
-        rst="results/verdict.rst",
+        report(
+            "results/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Tables",
+            labels={"table": "comparison of the cells", "as": "CSV file"},
+        ),
+        report(
+            "results/tables/summary.html",
+            caption="../report/summary.rst",
+            category="Tables",
+            labels={"table": "summary of the runs", "as": "page"},
+        ),
+        report(
+            "results/tables/comparison.html",
+            caption="../report/comparison.rst",
+            category="Tables",
+            labels={"table": "comparison of the cells", "as": "page"},
+        ),
     log:
-        "results/logs/judge.log",
+        "results/logs/compare/compare.log",
     conda:
         "../../envs/environment.yaml"
     params:
+        baselines=subpath(input.baselines, parent=True),
         settings=STUDY.compare.model_dump_json(),
         code=provenance.code_digest("compare"),
     shell:
-        "python -m globals_heads judge {output.md} --summary {input.summary} --results results"
-        " --linear-fit {input.linear_fit} --settings {params.settings:q} > {log} 2>&1"
+        "python -m globals_heads compare --results results --baselines {params.baselines}"
+        " --settings {params.settings:q} > {log} 2>&1"

@@ -1,31 +1,11 @@
 # One page to browse and to hand on: `snakemake --profile local report`.
 
 
-rule tabulate:
-    input:
-        "results/{table}.csv",
-    output:
-        report(
-            "results/tables/{table}.html",
-            caption="../report/table.rst",
-            category="Tables",
-            labels=table_labels,
-        ),
-    log:
-        "results/logs/tabulate/{table}.log",
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        code=provenance.code_digest("compare"),
-    shell:
-        "python -m globals_heads tabulate {output} --table {input} > {log} 2>&1"
-
-
 rule report:
     input:
         study_results,
         "results/verdict.rst",
-        tables=expand("results/tables/{table}.html", table=TABLES),
+        tables=["results/tables/summary.html", "results/tables/comparison.html"],
     output:
         "results/report.html",
     log:

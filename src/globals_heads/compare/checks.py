@@ -18,18 +18,25 @@ class Check(NamedTuple):
     finding: str
 
 
-def sanity_checks(evidence: Results) -> list[Check]:
+def sanity_checks(results: Results) -> list[Check]:
     """Return all sanity checks."""
     return [
-        _no_holes(evidence),
-        _betas_differ(evidence),
-        _trained_alike(evidence),
-        _no_twins(evidence),
-        _data_as_expected(evidence),
-        _numbers_agree(evidence),
-        _converged(evidence),
-        _clipping(evidence),
+        _all_finished(results),
+        _betas_differ(results),
+        _trained_alike(results),
+        _no_twins(results),
+        _data_as_expected(results),
+        _numbers_agree(results),
+        _converged(results),
+        _clipping(results),
     ]
+
+
+def _check(question: str, runs: Sized, problems: list[str], good: str) -> Check:
+    """Return a check of `runs`, which fails if there are problems or no runs."""
+    if not len(runs):
+        return Check(question, False, "no run to look at")
+    return Check(question, not problems, _listed(problems) if problems else good)
 
 
 def _listed(names: list[str], limit: int = 9) -> str:
@@ -37,137 +44,113 @@ def _listed(names: list[str], limit: int = 9) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def _of_runs(
-    question: str, runs: Sized, wrong: list[str], good: str, consequence: str = ""
-) -> Check:
-    """Return a check of `runs`, which without any run says nothing and so is not passed."""
-    if not len(runs):
-        return Check(question, False, "no run to look at")
-    return Check(question, not wrong, _listed(wrong) + consequence if wrong else good)
+def _all_finished(results: Results) -> Check:
+    lost = results.lost_runs("rec_tokens", results.statuses)
+    rest = f"missing or diverged: {_listed(lost)}" if lost else "none is missing or diverged"
+    finding = f"{len(results.errors)} runs finished; {rest}"
+    return Check("Did every run finish?", not lost, finding)
 
 
-def _no_holes(evidence: Results) -> Check:
-    holes = [
-        f"{cell.name}/seed_{seed} {status}"
-        for cell, statuses in evidence.statuses.items()
-        for seed, status in enumerate(statuses)
-        if status not in (None, "ok")
-    ]
-    found = f"{len(evidence.errors)} runs finished"
-    return Check(
-        "Did every run finish?",
-        not holes,
-        f"{found}; holes: {_listed(holes)}" if holes else f"{found}, no hole",
-    )
-
-
-def _betas_differ(evidence: Results) -> Check:
-    wrong, used = [], set()
-    for run, beta in zip(evidence.table["run"], evidence.table["globals_beta"], strict=True):
-        if run in evidence.settings:
-            trained = format_beta(evidence.settings[run].globals_beta)
+def _betas_differ(results: Results) -> Check:
+    problems, used = [], set()
+    for run, beta in zip(results.table["run"], results.table["globals_beta"], strict=True):
+        if run in results.settings:
+            trained = format_beta(results.settings[run].globals_beta)
             used.add(trained)
             if trained != beta:
-                wrong.append(f"{run} was trained with {trained}")
+                problems.append(f"{run} was trained with {trained}")
     betas = ", ".join(sorted(used, key=float))
-    finding = f"the runs' cfg.yaml hold {betas or 'nothing'}, each where the table says so"
+    good = f"the runs' cfg.yaml hold {betas or 'nothing'}, each where the table says so"
     return Check(
         "Does globals_beta really differ between the runs?",
-        not wrong and len(used) > 1,
-        _listed(wrong) if wrong else finding,
+        not problems and len(used) > 1,
+        _listed(problems) if problems else good,
     )
 
 
-def _trained_alike(evidence: Results) -> Check:
-    """Compare what runs were told and did: an interrupted change of settings leaves both kinds."""
-    epochs = dict(zip(evidence.table["run"], evidence.table["epochs"], strict=True))
+def _trained_alike(results: Results) -> Check:
+    """Compare settings and epochs; a change of settings that was interrupted leaves two kinds."""
+    epochs = dict(zip(results.table["run"], results.table["epochs"], strict=True))
     first: dict[tuple[str, ...], tuple[object, str]] = {}
-    wrong = []
-    for run, cfg in evidence.settings.items():
-        if run in evidence.errors and epochs[run] != cfg.epochs:
-            wrong.append(f"{run} has {epochs[run]:.0f} epochs, its cfg.yaml says {cfg.epochs}")
+    problems = []
+    for run, cfg in results.settings.items():
+        if run in results.errors and epochs[run] != cfg.epochs:
+            problems.append(f"{run} has {epochs[run]:.0f} epochs, its cfg.yaml says {cfg.epochs}")
         # Each latent space has bottleneck settings of its own.
-        for group, told in (
+        for group, settings in (
             ((cfg.variant,), (cfg.epochs, cfg.model, cfg.train)),
             ((cfg.variant, cfg.latent_space), cfg.bottleneck),
         ):
-            expected, other = first.setdefault(group, (told, run))
-            if told != expected:
-                wrong.append(f"the cfg.yaml of {run} differs from that of {other}")
-    return _of_runs(
+            expected, other = first.setdefault(group, (settings, run))
+            if settings != expected:
+                problems.append(f"the cfg.yaml of {run} differs from that of {other}")
+    return _check(
         "Were all runs of the grid, and of each variant, trained alike?",
-        evidence.settings,
-        wrong,
+        results.settings,
+        problems,
         "they differ in the axes of the grid only",
     )
 
 
-def _no_twins(evidence: Results) -> Check:
+def _no_twins(results: Results) -> Check:
     first: dict[str, str] = {}
     twins = []
-    for run, errors in evidence.errors.items():
+    for run, errors in results.errors.items():
         other = first.setdefault(errors.digest, run)
         if other != run:
             twins.append(f"{run} equals {other}")
-    return _of_runs(
-        "Are all runs different?", evidence.errors, twins, "no two runs make the same errors"
-    )
+    good = "no two runs make the same errors"
+    return _check("Are all runs different?", results.errors, twins, good)
 
 
-def _data_as_expected(evidence: Results) -> Check:
+def _data_as_expected(results: Results) -> Check:
     question = "Are the data as expected?"
-    if not evidence.errors:
+    if not results.errors:
         return Check(question, False, "no run finished")
-    errors = next(iter(evidence.errors.values()))
-    baseline = errors.metrics["linear_fit_rec_globals"]
-    num_events = len(errors.influences["rec_tokens"])
+    errors = next(iter(results.errors.values()))
+    linear_fit = errors.metrics["linear_fit_rec_globals"]
     finding = (
-        f"all runs share {num_events} test events; the one-parameter fit to the vector sum of the"
-        f" objects leaves {baseline:.3g} of the variance of MET"
+        f"all runs share {len(errors.influences['rec_tokens'])} test events; the one-parameter fit"
+        f" to the vector sum of the objects leaves {linear_fit:.3g} of the variance of MET"
     )
-    if not evidence.met_is_readable:
+    if not results.met_is_readable:
         finding += ", no less than the training mean: nothing of MET can be read from the objects"
-    return Check(question, evidence.met_is_readable, finding)
+    return Check(question, results.met_is_readable, finding)
 
 
-def _numbers_agree(evidence: Results) -> Check:
-    wrong = []
-    for row in evidence.table.to_dict("records"):
-        errors = evidence.errors.get(row["run"])
+def _numbers_agree(results: Results) -> Check:
+    problems = []
+    for row in results.table.to_dict("records"):
+        errors = results.errors.get(row["run"])
         for metric, value in errors.metrics.items() if errors else ():
             if not math.isclose(row[metric], value, rel_tol=1e-5, abs_tol=1e-12):
-                wrong.append(f"{metric} of {row['run']}: {row[metric]:.6g} and {value:.6g}")
-    return _of_runs(
-        "Do the summary and the errors per event give the same numbers?",
-        evidence.errors,
-        wrong,
-        "they do, for every run",
-    )
+                problems.append(f"{metric} of {row['run']}: {row[metric]:.6g} and {value:.6g}")
+    question = "Do the summary and the errors per event give the same numbers?"
+    return _check(question, results.errors, problems, "they do, for every run")
 
 
-def _converged(evidence: Results) -> Check:
-    table = evidence.table[evidence.table["status"] == "ok"]
-    late = list(table.loc[table["best_epoch"] >= table["epochs"], "run"])
-    return _of_runs(
-        "Did training converge?",
-        table["run"],
-        [f"the best epoch of {run} is the last one" for run in late],
-        "the best epoch is never the last one",
-    )
+def _converged(results: Results) -> Check:
+    table = results.table[results.table["status"] == "ok"]
+    late = table.loc[table["best_epoch"] >= table["epochs"], "run"]
+    problems = [f"the best epoch of {run} is the last one" for run in late]
+    good = "the best epoch is never the last one"
+    return _check("Did training converge?", table, problems, good)
 
 
-def _clipping(evidence: Results) -> Check:
-    means = {
-        cell: evidence.contrast("clipped_fraction", {cell: 1.0}).mean for cell in evidence.statuses
-    }
-    known = {cell.name: mean for cell, mean in means.items() if not math.isnan(mean)}
-    clipped = {name: mean for name, mean in known.items() if mean > MOSTLY_CLIPPED}
+def _clipping(results: Results) -> Check:
+    means = {cell.name: results.mean("clipped_fraction", cell) for cell in results.statuses}
+    known = {name: mean for name, mean in means.items() if not math.isnan(mean)}
     most = max(known, key=known.__getitem__, default="")
-    return _of_runs(
+    check = _check(
         "Are most training steps free of clipping?",
         known,
-        [f"{name} ({mean:.0%} clipped)" for name, mean in clipped.items()],
+        [f"{name} ({mean:.0%} clipped)" for name, mean in known.items() if mean > MOSTLY_CLIPPED],
         f"{most} has most clipped steps, {known.get(most, 0):.0%}",
-        ": part of what the tokens pay may be the optimiser's noise; the controls without clipping"
-        " tell",
     )
+    if check.passed or not known:
+        return check
+    consequence = (
+        ": part of what the tokens pay may be noise of the optimiser; compare the controls, which"
+        " train without clipping"
+    )
+    return check._replace(finding=check.finding + consequence)

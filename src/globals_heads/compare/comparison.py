@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from globals_heads.compare.results import Cell, Results, read_results
-from globals_heads.compare.statistics import Estimate, holm
-from globals_heads.files import write_text
+from globals_heads.compare.results import Cell, Results
+from globals_heads.compare.statistics import Estimate
 from globals_heads.settings import CompareSettings, format_beta
 from globals_heads.tables import read_facts
 
-# Those that the summary lacks are left out; timings are, too, so that reruns give the same bytes.
+# Metrics that the summary lacks are left out. Timings are not compared, so that reruns give the
+# same bytes.
 METRICS = (
     "val_loss",
     "rec_tokens",
@@ -30,52 +30,45 @@ METRICS = (
     "perplexity",
 )
 
-
-def compare(
-    summary: Path, results: Path, linear_fit: Path, output: Path, settings: CompareSettings
-) -> None:
-    """Write results/comparison.csv.
-
-    Parameters
-    ----------
-    summary, results, linear_fit
-        See `read_results`.
-    output
-        The CSV file to make.
-    settings
-        The reference cell.
-    """
-    evidence, reference = read_results(summary, results, linear_fit), settings.reference
-    plain = Cell(reference.latent_space, format_beta(reference.globals_beta))
-    if plain not in evidence.statuses:
-        print(
-            f"The reference cell {plain.name} (compare.reference) is not in this grid, so the "
-            "columns of differences are empty."
-        )
-    table = comparison(evidence, settings)
-    write_text(output, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+  body {{ font: 14px system-ui, sans-serif; margin: 0 }}
+  table {{ border-collapse: separate; border-spacing: 0 }}
+  th, td {{ padding: 4px 10px; border-bottom: 1px solid #ddd; text-align: right }}
+  th {{ position: sticky; top: 0; background: #f3f4f6; overflow-wrap: anywhere; min-width: 8em }}
+  td {{ white-space: nowrap }}
+  tr:hover td {{ background: #f3f4f6 }}
+</style>
+{table}
+</html>
+"""
 
 
-def comparison(evidence: Results, settings: CompareSettings) -> pd.DataFrame:
+def comparison(results: Results, settings: CompareSettings) -> pd.DataFrame:
     """Return one row per metric and cell.
 
-    Every interval is the two-sided one of 95 % over seeds and test events; `event_low` and
-    `event_high` bound these very runs on other test events. Differences are paired by seed, to the
-    reference cell of the same variant, or of the plain grid if the variant has none. `p_holm` is
-    adjusted over all cells of the variant in one metric; decisions are taken from intervals, in the
-    verdict.
+    Every interval is two-sided, 95 %, over seeds and test events; `event_low` and `event_high`
+    bound these very runs on other test events. Differences are paired by seed, to the reference
+    cell of the same variant, or of the plain grid if the variant has none.
     """
-    reference = settings.reference
-    variants = dict.fromkeys(cell.variant for cell in evidence.statuses)
-    blocks = []
-    known = [metric for metric in METRICS if metric in evidence.numbers]
-    for metric, variant in product(known, variants):
-        of = Cell(reference.latent_space, format_beta(reference.globals_beta), variant)
-        of = of if of in evidence.statuses else of._replace(variant="")
-        rows = [_row(evidence, metric, cell, of) for cell in evidence.cells(variant)]
-        block = pd.DataFrame(rows)
-        blocks.append(block.assign(p_holm=holm(block["p_value"].to_numpy(dtype=float))))
-    return pd.concat(blocks)
+    plain = reference_cell(settings)
+    variants = dict.fromkeys(cell.variant for cell in results.statuses)
+    rows = []
+    for metric, variant in product(METRICS, variants):
+        if metric in results.numbers:
+            own = plain._replace(variant=variant)
+            reference = own if own in results.statuses else plain
+            rows += [_row(results, metric, cell, reference) for cell in results.cells(variant)]
+    return pd.DataFrame(rows)
+
+
+def reference_cell(settings: CompareSettings) -> Cell:
+    """Return the reference cell of the plain grid."""
+    return Cell(settings.reference.latent_space, format_beta(settings.reference.globals_beta))
 
 
 def read_cells(path: Path, metric: str) -> pd.DataFrame:
@@ -86,21 +79,26 @@ def read_cells(path: Path, metric: str) -> pd.DataFrame:
     return table.set_index(["latent_space", "globals_beta"])[numbers]
 
 
-def _row(evidence: Results, metric: str, cell: Cell, reference: Cell) -> dict[str, Any]:
-    value = evidence.contrast(metric, {cell: 1.0})
-    compared = reference in evidence.statuses and cell != reference
-    weights = {cell: 1.0, reference: -1.0}
-    difference = evidence.contrast(metric, weights) if compared else _NOTHING
+def html_table(title: str, table: pd.DataFrame) -> str:
+    """Return a table as one HTML page that needs no other file, numbers with four digits.
+
+    The report of Snakemake shows HTML, but only hands out CSV.
+    """
+
+    def four_digits(value: float) -> str:
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+    content = table.to_html(index=False, border=0, na_rep="", float_format=four_digits)
+    return PAGE.format(title=title, table=content)
+
+
+def _row(results: Results, metric: str, cell: Cell, reference: Cell) -> dict[str, Any]:
+    difference = Estimate(np.nan, np.nan, np.nan, 0)
+    if reference in results.statuses and cell != reference:
+        difference = results.contrast(metric, {cell: 1.0, reference: -1.0})
     keys = {"metric": metric, **cell._asdict()}
-    return (
-        keys
-        | _columns("mean", value, "")
-        | _columns("difference", difference, "difference_")
-        | {"p_value": difference.p_value()}
-    )
-
-
-_NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
+    value = results.contrast(metric, {cell: 1.0})
+    return keys | _columns("mean", value, "") | _columns("difference", difference, "difference_")
 
 
 def _columns(name: str, value: Estimate, prefix: str) -> dict[str, Any]:

@@ -1,106 +1,107 @@
-"""The claims about the grid, as data: which differences must lie where for a claim to be true.
+"""The claims about the grid as a table: which differences must lie where for a claim to be true.
 
-A claim has one or more rows (one per latent space, say), a row has components, and a component is
-a weighted sum of cells with the region it must lie in. engine.py judges all of them alike.
+Each line of the table gives components: weighted sums of cells in one metric, with the region where
+the claim needs them. A question is one row of a claim, such as one latent space, with all of its
+components. decision_matrix.py asks questions of the same kind; answers.py answers all of them.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import combinations
+from itertools import combinations, product
+from typing import NamedTuple
 
 from globals_heads.compare.results import Cell, Results
 from globals_heads.settings import CompareSettings
 
 TOKENS, GLOBALS = "ln_rec_tokens", "probe_rec_globals"
-SYMBOLS = {
-    TOKENS: "ln T",
-    GLOBALS: "G",
-    "skill": "S",
-    "linear_fit_gain": "G_linfit - G",
-    "code_use": "perplexity/K",
+NAMES = {
+    TOKENS: "ln rec_tokens",
+    GLOBALS: "globals error",
+    "skill": "skill",
+    "linear_fit_gain": "globals error(linear fit) - globals error",
+    "code_use": "perplexity/num_codes",
     "ln_throughput": "ln events/s",
 }
 CONTINUOUS = ("none", "linear")
 NOT_ENOUGH = "the grid has not enough values of globals_beta"
 
 
-@dataclass(frozen=True)
-class Component:
-    """A weighted sum of cells in one metric, and the open region where a claim needs it.
+class Region(NamedTuple):
+    """An open region."""
+
+    lower: float
+    upper: float
+
+    @property
+    def text(self) -> str:
+        """The region in words."""
+        if math.isinf(self.upper):
+            return f"> {self.lower:.3g}"
+        if math.isinf(self.lower):
+            return f"< {self.upper:.3g}"
+        return f"between {self.lower:.3g} and {self.upper:.3g}"
+
+
+def above(limit: float) -> Region:
+    """Return the region above `limit`."""
+    return Region(limit, math.inf)
+
+
+def below(limit: float) -> Region:
+    """Return the region below `limit`."""
+    return Region(-math.inf, limit)
+
+
+def within(margin: float) -> Region:
+    """Return the region between -`margin` and `margin`."""
+    return Region(-margin, margin)
+
+
+class Component(NamedTuple):
+    """A weighted sum over cells, and where a claim needs it.
 
     Attributes
     ----------
-    name, metric, weights
-        What it is: a sum over cells of weight times metric, paired by seed.
-    lower, upper
-        The region.
-    share
-        How many alternatives share its error rate.
+    name
+        How tables call it.
+    metric, weights
+        The sum over cells of weight times metric, paired by seed and test event.
+    region
+        Where it must lie.
     """
 
     name: str
     metric: str
     weights: Mapping[Cell, float]
-    lower: float = -math.inf
-    upper: float = math.inf
-    share: int = 1
+    region: Region
 
 
-@dataclass(frozen=True)
-class Row:
-    """One answer of a claim.
+class Question(NamedTuple):
+    """One row of a claim.
 
     Attributes
     ----------
-    name
-        What it is about: a latent space, a cell or the grid.
+    claim, text, row
+        The claim's number and words; the latent space, cell or grid that this row is about.
     components
-        All of them are needed.
-    alternatives
-        Of these groups of components one is needed, if there are any.
-    facts
-        Conditions that are known without uncertainty, all needed.
-    also_needs
-        Cells without which nothing can be said, besides those in the components.
+        What the claim needs; all of it, except for claim 6.
     untested
-        Why this study cannot test it; empty if it can.
+        Why this study cannot answer; empty if it can.
+    needs
+        Cells that must be complete besides those in the components.
+    facts
+        (how it fails, whether it holds): conditions known without uncertainty, all needed.
     """
 
-    name: str
-    components: tuple[Component, ...] = ()
-    alternatives: tuple[tuple[Component, ...], ...] = ()
-    facts: tuple[tuple[str, bool], ...] = ()
-    also_needs: tuple[Cell, ...] = ()
-    untested: str = ""
-
-    @property
-    def all_components(self) -> tuple[Component, ...]:
-        """Those needed and those of all alternatives."""
-        return self.components + tuple(c for group in self.alternatives for c in group)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement about the grid.
-
-    Attributes
-    ----------
-    number, text, rows
-        Its name, what it says, and its answers.
-    ties
-        Whether "tie" is an answer: every component inside its margin on both sides.
-    builds_on
-        (number, word): it can be "yes" only where the claim of that number is; and where that is
-        "yes", the word for its "no".
-    """
-
-    number: str
+    claim: str
     text: str
-    rows: tuple[Row, ...]
-    ties: bool = False
-    builds_on: tuple[str, str] | None = None
+    row: str
+    components: Sequence[Component] = ()
+    untested: str = ""
+    needs: Sequence[Cell] = ()
+    facts: Sequence[tuple[str, bool]] = ()
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ class Axes:
     betas: tuple[str, ...]
 
     @classmethod
-    def of(cls, evidence: Results) -> "Axes":
-        """Return the axes of what was measured."""
-        cells = evidence.cells()
+    def of(cls, results: Results) -> "Axes":
+        """Return the axes of the measured cells."""
+        cells = results.cells()
         betas = dict.fromkeys(cell.globals_beta for cell in cells)
         spaces = dict.fromkeys(cell.latent_space for cell in cells)
         return cls(tuple(spaces), tuple(sorted(betas, key=float)))
@@ -135,221 +136,164 @@ class Axes:
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """Those that train the head."""
+        """All values of globals_beta that train the head."""
         return tuple(beta for beta in self.betas if float(beta) > 0)
 
 
-def difference(
-    metric: str, plus: Cell, minus: Cell, lower: float = -math.inf, upper: float = math.inf
-) -> Component:
+def difference(metric: str, plus: Cell, minus: Cell, region: Region) -> Component:
     """Return the component metric(plus) - metric(minus)."""
-    symbol = SYMBOLS[metric]
-    name = f"{symbol}({plus.name}) - {symbol}({minus.name})"
-    return Component(name, metric, {plus: 1.0, minus: -1.0}, lower, upper)
+    name = f"{NAMES[metric]}({plus.name}) - {NAMES[metric]}({minus.name})"
+    return Component(name, metric, {plus: 1.0, minus: -1.0}, region)
+
+
+def mean_difference(
+    metric: str, plus: str, minus: str, betas: Sequence[str], region: Region
+) -> Component:
+    """Return the difference of two latent spaces, each the mean over its cells at `betas`."""
+    weights = {Cell(plus, beta): 1 / len(betas) for beta in betas}
+    weights |= {Cell(minus, beta): -1 / len(betas) for beta in betas}
+    name = f"mean {NAMES[metric]}({plus}) - mean {NAMES[metric]}({minus})"
+    return Component(name, metric, weights, region)
 
 
 def level(metric: str, cell: Cell, lower: float) -> Component:
     """Return the component metric(cell) > lower."""
-    return Component(f"{SYMBOLS[metric]}({cell.name})", metric, {cell: 1.0}, lower)
+    return Component(f"{NAMES[metric]}({cell.name})", metric, {cell: 1.0}, above(lower))
 
 
-def claims(evidence: Results, settings: CompareSettings) -> list[Claim]:
-    """Return all claims about the grid, with its axes filled in.
+CLAIMS = {
+    "1": "globals_beta has no effect on the globals error",
+    "2": "the head works: the globals error falls, and stays low at the largest globals_beta",
+    "2b": "emphasis pays: the globals error falls further to the largest globals_beta",
+    "2c": "the head is useful: the latents beat the one-parameter fit",
+    "3": "trade-off: the tokens pay for the globals",
+    "3'": "the latent space is too small: twice the latent_dim lowers the price",
+    "4": "vq is worse than the continuous latent spaces",
+    "5": "all latent spaces are alike",
+    "6": "vq wins against the continuous latent spaces",
+    "E1": "rec_tokens is best at the smallest globals_beta",
+    "E2": "rec_tokens is worst at the largest globals_beta",
+    "E3": "the globals error is worst at the smallest globals_beta",
+    "E4": "the globals error is best at the largest globals_beta",
+}
 
-    Comparisons of a cell with itself, as a grid with few values of globals_beta gives them, are
-    left out; what then has no component is not tested.
-    """
-    axes = Axes.of(evidence)
-    off, standard, emphasised = axes.off, axes.standard, axes.emphasised
-    d_globals, d_tokens = settings.margin_globals, settings.margin_tokens_ln
-    # Without a cell whose head is off, only more of it can be judged.
-    works = "the head works" if float(off) == 0 else "more weight of the head works"
-    tokens, globals_ = partial(difference, TOKENS), partial(difference, GLOBALS)
 
-    def each_space(make: Callable[[Callable[[str], Cell]], list[Component]]) -> tuple[Row, ...]:
-        """Return one row per latent space; `make` is given the function from beta to cell."""
-        return tuple(_row(space, make(partial(Cell, space))) for space in axes.spaces)
-
-    trade_off = each_space(
-        lambda at: [
-            tokens(at(emphasised), at(off), d_tokens),
-            globals_(at(off), at(emphasised), d_globals),
+def claims(results: Results, settings: CompareSettings) -> list[Question]:
+    """Return all rows of all claims about the grid; a row without any component is not tested."""
+    axes = Axes.of(results)
+    table: defaultdict[tuple[str, str], list[Component]] = defaultdict(list)
+    for space, (claim, metric, first, second, region) in product(
+        axes.spaces, lines_in_a_space(axes, settings)
+    ):
+        # A grid with few values of globals_beta would compare a cell with itself.
+        table[claim, space] += [
+            difference(metric, Cell(space, plus), Cell(space, minus), region)
+            for plus, minus in product(first, second)
+            if plus != minus
         ]
-    )
+    for cell in results.cells():
+        table["2c", cell.name].append(level("linear_fit_gain", cell, 0.0))
+    for claim, row, metric, plus, minus, region in lines_between_spaces(axes, settings):
+        table[claim, row].append(mean_difference(metric, plus, minus, axes.trained, region))
+    untested = {
+        "4": "the grid has no vq, or no continuous latent space beside it",
+        "5": "the grid has one latent space",
+        "6": "the grid has no vq, or no continuous latent space beside it",
+    }
+    if not axes.trained:
+        untested = dict.fromkeys(untested, "no globals_beta of the grid trains the head")
+    rows = {"2c": [cell.name for cell in results.cells()], "4": ["vq"], "5": ["grid"], "6": ["vq"]}
+    texts = dict(CLAIMS)
+    if float(axes.off) > 0:  # without a cell whose head is off, only more of it can be examined
+        texts["2"] = f"more weight of {texts['2']}"
+    questions = []
+    for claim, text in texts.items():
+        for row in rows.get(claim, axes.spaces):
+            components, reason = table[claim, row], untested.get(claim, NOT_ENOUGH)
+            if claim == "3'" and table["3", row]:
+                reason = capacity_untested(results, axes, row)
+                price = softened_price(axes, row, settings.margin_tokens_ln)
+                components = [] if reason else [*table["3", row], price]
+            questions.append(Question(claim, text, row, components, "" if components else reason))
+    return questions
+
+
+def lines_in_a_space(
+    axes: Axes, settings: CompareSettings
+) -> list[tuple[str, str, Sequence[str], Sequence[str], Region]]:
+    """Return the claims about each latent space: claim, metric, two lists of globals_beta, region.
+
+    The claim needs the metric at each globals_beta of the first list minus the metric at each of
+    the second list in the region.
+    """
+    off, standard, emphasised = [axes.off], [axes.standard], [axes.emphasised]
+    larger, smaller = axes.betas[1:], axes.betas[:-1]
+    d_globals, d_tokens = settings.margin_globals, settings.margin_tokens_ln
     return [
-        Claim(
-            "1",
-            "globals_beta has no effect on the globals error",
-            each_space(
-                lambda at: [
-                    globals_(at(off), at(beta), -d_globals, d_globals) for beta in axes.betas[1:]
-                ]
-            ),
-        ),
-        Claim(
-            "2",
-            f"{works}: the globals error falls, and stays low at the largest globals_beta",
-            each_space(
-                lambda at: [
-                    globals_(at(off), at(standard), d_globals),
-                    globals_(at(standard), at(emphasised), -d_globals),
-                ]
-            ),
-        ),
-        Claim(
-            "2b",
-            "emphasis pays: the globals error falls further to the largest globals_beta",
-            each_space(lambda at: [globals_(at(standard), at(emphasised), d_globals)]),
-        ),
-        Claim(
-            "2c",
-            "the head is useful: the latents beat the one-parameter fit",
-            tuple(
-                Row(cell.name, (level("linear_fit_gain", cell, 0.0),)) for cell in evidence.cells()
-            ),
-        ),
-        Claim("3", "trade-off: the tokens pay for the globals", trade_off),
-        Claim(
-            "3'",
-            "the latent space is too small: twice the latent_dim lowers the price",
-            tuple(_capacity(evidence, axes, row, d_tokens) for row in trade_off),
-            builds_on=("3", "trade-off, not capacity"),
-        ),
-        *_space_claims(axes, d_globals, d_tokens),
-        Claim(
-            "E1",
-            "rec_tokens is best at the smallest globals_beta",
-            each_space(lambda at: [tokens(at(beta), at(off), d_tokens) for beta in axes.betas[1:]]),
-            ties=True,
-        ),
-        Claim(
-            "E2",
-            "rec_tokens is worst at the largest globals_beta",
-            each_space(
-                lambda at: [tokens(at(emphasised), at(beta), d_tokens) for beta in axes.betas[:-1]]
-            ),
-            ties=True,
-        ),
-        Claim(
-            "E3",
-            "the globals error is worst at the smallest globals_beta",
-            each_space(
-                lambda at: [globals_(at(off), at(beta), d_globals) for beta in axes.betas[1:]]
-            ),
-            ties=True,
-        ),
-        Claim(
-            "E4",
-            "the globals error is best at the largest globals_beta",
-            each_space(
-                lambda at: [
-                    globals_(at(beta), at(emphasised), d_globals) for beta in axes.betas[:-1]
-                ]
-            ),
-            ties=True,
-        ),
+        ("1", GLOBALS, off, larger, within(d_globals)),
+        ("2", GLOBALS, off, standard, above(d_globals)),
+        ("2", GLOBALS, standard, emphasised, above(-d_globals)),
+        ("2b", GLOBALS, standard, emphasised, above(d_globals)),
+        ("3", TOKENS, emphasised, off, above(d_tokens)),
+        ("3", GLOBALS, off, emphasised, above(d_globals)),
+        ("E1", TOKENS, larger, off, above(d_tokens)),
+        ("E2", TOKENS, emphasised, smaller, above(d_tokens)),
+        ("E3", GLOBALS, off, larger, above(d_globals)),
+        ("E4", GLOBALS, smaller, emphasised, above(d_globals)),
     ]
 
 
-def _row(name: str, components: Iterable[Component]) -> Row:
-    # plus and minus are the same cell where two roles fall on one globals_beta.
-    kept = tuple(c for c in components if len(c.weights) > 1)
-    return Row(name, kept, untested="" if kept else NOT_ENOUGH)
+def lines_between_spaces(
+    axes: Axes, settings: CompareSettings
+) -> list[tuple[str, str, str, str, str, Region]]:
+    """Return the claims that compare latent spaces: claim, row, metric, two spaces, region.
+
+    The claim needs the first space's mean of the metric minus the second's in the region. Means are
+    over all globals_beta > 0; without any there are no lines.
+    """
+    if not axes.trained:
+        return []
+    margins = {TOKENS: settings.margin_tokens_ln, GLOBALS: settings.margin_globals}.items()
+    rivals = [space for space in CONTINUOUS if space in axes.spaces and "vq" in axes.spaces]
+    pairs = combinations(axes.spaces, 2)
+    return [
+        *(("4", "vq", m, "vq", rival, above(d)) for rival, (m, d) in product(rivals, margins)),
+        *(("5", "grid", m, a, b, within(d)) for (a, b), (m, d) in product(pairs, margins)),
+        *(("6", "vq", m, "vq", rival, below(d)) for rival, (m, d) in product(rivals, margins)),
+        # Of these, claim 6 needs those of one metric only: see `vq_wins` in answers.py.
+        *(("6", "vq", m, "vq", rival, below(-d)) for (m, d), rival in product(margins, rivals)),
+    ]
 
 
-def _capacity(evidence: Results, axes: Axes, trade_off: Row, d_tokens: float) -> Row:
-    """Return claim 3' of one latent space: a trade-off that twice the latent_dim softens."""
-    space = trade_off.name
+def softened_price(axes: Axes, space: str, margin: float) -> Component:
+    """Return how much less the tokens pay with twice the latent_dim, for claim 3'."""
     weights = {
         Cell(space, axes.emphasised, "control"): 1.0,
         Cell(space, axes.off, "control"): -1.0,
         Cell(space, axes.emphasised, "control_wide"): -1.0,
         Cell(space, axes.off, "control_wide"): 1.0,
     }
-    if trade_off.untested or any(cell not in evidence.statuses for cell in weights):
-        return Row(space, untested=trade_off.untested or "the controls were not run")
-    if not _are_controls(evidence, space):
-        return Row(space, untested="control and control_wide differ from config/controls.yaml")
-    name = f"price in ln T of {space}: control - control_wide"
-    softened = Component(name, TOKENS, weights, d_tokens)
-    return Row(space, (*trade_off.components, softened))
+    name = f"price in {NAMES[TOKENS]} of {space}: control - control_wide"
+    return Component(name, TOKENS, weights, above(margin))
 
 
-def _are_controls(evidence: Results, space: str) -> bool:
-    """Return whether the two variants are unclipped, decay, and differ in twice the latent_dim.
+def capacity_untested(results: Results, axes: Axes, space: str) -> str:
+    """Return why claim 3' cannot be tested; empty if the right controls were run.
 
-    The smaller one has the model of the plain grid, whose price is in question.
-
-    Nothing is said against variants none of whose runs was trained: those are holes.
+    The controls train without clipping and with a decaying rate. `control` has the model of the
+    plain grid, whose price is in question, and `control_wide` twice its latent_dim. Variants
+    without any trained run are not checked here: their runs are reported as missing.
     """
-    trained = {s.variant: s for s in evidence.settings.values() if s.latent_space == space}
+    if any(cell not in results.statuses for cell in softened_price(axes, space, 0.0).weights):
+        return "the controls were not run"
+    trained = {s.variant: s for s in results.settings.values() if s.latent_space == space}
     if not {"control", "control_wide"} <= trained.keys():
-        return True
+        return ""
     control, wide = trained["control"], trained["control_wide"]
     plain = trained.get("", control)
     doubled = control.model.model_copy(update={"latent_dim": 2 * control.model.latent_dim})
     unclipped = control.train.clip_norm is None and control.train.lr_schedule == "cosine"
     same = (wide.model, wide.train, wide.bottleneck) == (doubled, control.train, control.bottleneck)
-    return unclipped and same and control.model == plain.model
-
-
-def _space_claims(axes: Axes, d_globals: float, d_tokens: float) -> list[Claim]:
-    """Return the claims about latent spaces, on means over all weights that train the head."""
-
-    def gap(
-        metric: str,
-        plus: str,
-        minus: str,
-        lower: float = -math.inf,
-        upper: float = math.inf,
-        share: int = 1,
-    ) -> Component:
-        weight = 1 / len(axes.trained)
-        weights = {Cell(plus, beta): weight for beta in axes.trained}
-        weights |= {Cell(minus, beta): -weight for beta in axes.trained}
-        symbol = SYMBOLS[metric]
-        name = f"mean {symbol}({plus}) - mean {symbol}({minus})"
-        return Component(name, metric, weights, lower, upper, share)
-
-    rivals = [space for space in CONTINUOUS if space in axes.spaces]
-    no_rival = Row("vq", untested="the grid has no vq, or no continuous latent space beside it")
-    no_pair = Row("grid", untested="the grid has one latent space")
-    if not axes.trained:
-        no_rival = no_pair = Row("grid", untested="no globals_beta of the grid trains the head")
-    worse = wins = no_rival
-    alike = no_pair
-    if axes.trained and "vq" in axes.spaces and rivals:
-        worse = Row(
-            "vq",
-            _flat(
-                (gap(TOKENS, "vq", r, d_tokens), gap(GLOBALS, "vq", r, d_globals)) for r in rivals
-            ),
-        )
-        wins = Row(
-            "vq",
-            _flat(
-                (gap(TOKENS, "vq", r, upper=d_tokens), gap(GLOBALS, "vq", r, upper=d_globals))
-                for r in rivals
-            ),
-            alternatives=(
-                tuple(gap(TOKENS, "vq", r, upper=-d_tokens, share=2) for r in rivals),
-                tuple(gap(GLOBALS, "vq", r, upper=-d_globals, share=2) for r in rivals),
-            ),
-        )
-    if axes.trained and len(axes.spaces) > 1:
-        alike = Row(
-            "grid",
-            _flat(
-                (gap(TOKENS, a, b, -d_tokens, d_tokens), gap(GLOBALS, a, b, -d_globals, d_globals))
-                for a, b in combinations(axes.spaces, 2)
-            ),
-        )
-    return [
-        Claim("4", "vq is worse than the continuous latent spaces", (worse,)),
-        Claim("5", "all latent spaces are alike", (alike,)),
-        Claim("6", "vq wins against the continuous latent spaces", (wins,)),
-    ]
-
-
-def _flat(groups: Iterable[Sequence[Component]]) -> tuple[Component, ...]:
-    return tuple(component for group in groups for component in group)
+    if unclipped and same and control.model == plain.model:
+        return ""
+    return "control and control_wide differ from config/controls.yaml"

@@ -1,15 +1,15 @@
 """Results: what all runs measured, as numbers per cell and seed, ready for paired differences.
 
-Everything is read from the summary, the settings of the runs and their errors per test event;
-nothing here knows a claim.
+They come from the summary, the settings of the runs and their errors per test event. This module
+knows no claim.
 """
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,9 +33,7 @@ EVENT_MEANS = {
     "probe_rec_globals": "probe_error",
     "reco_objects_rec_globals": "reco_objects_error",
 }
-
-
-# Columns of the summary that everything rests on.
+# Columns that the summary must have.
 NEEDED = (
     "epochs",
     "best_epoch",
@@ -56,9 +54,27 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """The cell's name in tables."""
         name = f"{self.latent_space}/beta_{self.globals_beta}"
         return f"{self.variant}: {name}" if self.variant else name
+
+
+class EventErrors(NamedTuple):
+    """A run's errors per test event, and the metrics that follow from them.
+
+    Attributes
+    ----------
+    metrics
+        The metrics, computed from the errors per event.
+    influences
+        Influence of each event on each metric, shape (N,).
+    digest
+        Equal for identical errors only.
+    """
+
+    metrics: dict[str, float]
+    influences: dict[str, Array]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -78,10 +94,10 @@ class Results:
     settings
         Of each run: its cfg.yaml.
     errors
-        Of each finished run: what its errors per event amount to.
+        Of each finished run: its errors per event.
     met_is_readable
-        Whether the one-parameter fit is shown to beat the training mean; otherwise there is no
-        skill, which is a part of what that fit gains.
+        Whether the one-parameter fit clearly beats the training mean. The skill is a fraction of
+        this gain, so without it there is no skill.
     """
 
     statuses: Mapping[Cell, tuple[str | None, ...]]
@@ -89,7 +105,7 @@ class Results:
     influences: Mapping[str, Mapping[Cell, Array]]
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, RunSettings] = field(default_factory=dict)
-    errors: Mapping[str, "EventErrors"] = field(default_factory=dict)
+    errors: Mapping[str, EventErrors] = field(default_factory=dict)
     met_is_readable: bool = True
 
     def cells(self, variant: str = "") -> list[Cell]:
@@ -104,7 +120,7 @@ class Results:
     def contrast(self, metric: str, weights: Mapping[Cell, float]) -> Estimate:
         """Return the weighted sum of a metric over cells, paired by seed and by test event.
 
-        Seeds that any of the cells lacks are left out; `holes` names them.
+        A seed counts only if all of the cells have it; `lost_runs` names the runs that lack.
         """
         cells, factors = list(weights), np.array(list(weights.values()))
         paired = factors @ np.stack([self.numbers[metric][cell] for cell in cells])
@@ -114,6 +130,16 @@ class Results:
             influences = [self.influences[metric][cell][use].mean(axis=0) for cell in cells]
             influence = factors @ np.stack(influences)
         return estimate(paired[use], influence)
+
+    def mean(self, metric: str, cell: Cell) -> float:
+        """Return the mean of a cell's metric over seeds; NaN if no seed has it."""
+        return self.contrast(metric, {cell: 1.0}).mean
+
+    def lower_limit(self, metric: str, cell: Cell) -> float:
+        """Return a cell's lower limit: over seeds, else over test events, else the mean."""
+        value = self.contrast(metric, {cell: 1.0})
+        limits = (value.interval().low, value.event_interval().low, value.mean)
+        return next((limit for limit in limits if not math.isnan(limit)), math.nan)
 
     def lost_runs(self, metric: str, cells: Iterable[Cell]) -> list[str]:
         """Return in words which runs of `cells` have no number for `metric`, and why."""
@@ -127,62 +153,43 @@ class Results:
         return found
 
 
-class EventErrors(NamedTuple):
-    """A run's errors per test event, and what they amount to.
-
-    Attributes
-    ----------
-    metrics
-        The metrics that follow from them.
-    influences
-        Influence of each event on each metric, shape (N,).
-    digest
-        The same for identical errors only.
-    """
-
-    metrics: dict[str, float]
-    influences: dict[str, Array]
-    digest: str
-
-
-def read_results(summary: Path, results: Path, linear_fit: Path) -> Results:
+def read_results(results: Path, baselines: Path) -> Results:
     """Return what all runs measured.
 
     Parameters
     ----------
-    summary
-        results/summary.csv.
     results
-        The folder of the study's results.
-    linear_fit
-        The data set's events_test.npz: errors of the one-parameter fit and the training mean.
+        The folder of the study's results, which holds summary.csv and the runs.
+    baselines
+        The folder of the data set, whose events_test.npz holds the errors of the one-parameter fit
+        and of the training mean.
 
     Raises
     ------
     UserError
         If a file is damaged, or runs were measured on different test events.
     """
-    table = read_summary(summary, NEEDED)
-    known = _read_arrays(linear_fit, ["linear_fit_error", "training_mean_error"])
-    baseline = known["linear_fit_error"]
-    gain = known["training_mean_error"] - baseline
+    table = read_summary(results / "summary.csv", NEEDED)
+    known = _read_arrays(baselines / "events_test.npz", ["linear_fit_error", "training_mean_error"])
+    linear_fit = known["linear_fit_error"]
+    gain = known["training_mean_error"] - linear_fit
     # All runs have the same baselines, so only other test events can take this gain away.
     is_readable = estimate(np.array([gain.mean()]), mean_influence(gain)).event_interval().low > 0
-    finished = table.loc[table["status"] == "ok", "run"]
     trained = table.loc[table["status"] != "missing", "run"]
     settings = {run: RunFolder.of(results, run).read_settings() for run in trained}
     errors: dict[str, EventErrors] = {}
     num_tokens = None
-    for run in finished:
+    for run in table.loc[table["status"] == "ok", "run"]:
         path = RunFolder.of(results, run).events("test")
         arrays = _read_arrays(path, ["sse_tokens", "num_tokens", *EVENT_MEANS.values()])
         num_tokens = arrays["num_tokens"] if num_tokens is None else num_tokens
-        if len(baseline) != len(num_tokens) or not np.array_equal(num_tokens, arrays["num_tokens"]):
+        same = np.array_equal(num_tokens, arrays["num_tokens"])
+        if len(linear_fit) != len(num_tokens) or not same:
             raise UserError(
-                f"{path} was measured on other test events than {linear_fit} or the other runs; "
-                "delete it and run snakemake again."
+                f"{path} was measured on other test events than the other runs or the baselines in "
+                f"{baselines}; delete it and run snakemake again."
             )
-        errors[run] = _event_errors(arrays, baseline)
+        errors[run] = _event_errors(arrays, linear_fit)
     codes = {run: num_codes(cfg) for run, cfg in settings.items()}
     derived = table.assign(
         ln_rec_tokens=np.log(table["rec_tokens"]),
@@ -194,56 +201,56 @@ def read_results(summary: Path, results: Path, linear_fit: Path) -> Results:
         ln_throughput=np.log(table["throughput"]),
         epochs_after_best=table["epochs"] - table["best_epoch"],
     )
-    return replace(_arranged(derived, settings, errors), met_is_readable=is_readable)
+    return Results(*_arranged(derived, errors), table, settings, errors, is_readable)
 
 
 def _arranged(
-    table: pd.DataFrame, settings: dict[str, RunSettings], errors: dict[str, EventErrors]
-) -> Results:
-    """Arrange runs by cell and seed."""
-    num_seeds = int(table["seed"].max()) + 1
-    seeds = table.groupby("variant")["seed"].agg(set)
-    columns = ["latent_space", "globals_beta", "variant"]
-    rows = {
-        (Cell(*key), seed): i
-        for i, (*key, seed) in enumerate(table[[*columns, "seed"]].itertuples(index=False))
+    table: pd.DataFrame, errors: Mapping[str, EventErrors]
+) -> tuple[
+    dict[Cell, tuple[str | None, ...]], dict[str, dict[Cell, Array]], dict[str, dict[Cell, Array]]
+]:
+    """Return the statuses, numbers and influences of `Results`: the runs by cell and seed."""
+    keys = zip(*(table[name] for name in (*Cell._fields, "seed")), strict=True)
+    places = {(Cell(*cell), seed): place for place, (*cell, seed) in enumerate(keys)}
+    seeds = range(int(table["seed"].max()) + 1)
+    # The place of each seed's run in the table, None where it has none.
+    runs = {
+        cell: [places.get((cell, seed)) for seed in seeds]
+        for cell in dict.fromkeys(cell for cell, _ in places)
     }
-    cells = list(dict.fromkeys(cell for cell, _ in rows))
-    places = {cell: [rows.get((cell, seed)) for seed in range(num_seeds)] for cell in cells}
-    # A seed that other cells of the variant have and this one lacks is a hole.
+
+    def by_cell(values: Sequence[Any], nothing: Any) -> dict[Cell, Array]:
+        """Return the values of runs by cell and seed, `nothing` where there is no run."""
+        return {
+            cell: np.array(
+                [nothing if place is None else values[place] for place in found], dtype=float
+            )
+            for cell, found in runs.items()
+        }
+
+    # A seed that other cells of the variant have, and this one lacks, is a missing run.
+    seeds_of = table.groupby("variant")["seed"].agg(set)
     statuses = {
         cell: tuple(
             str(table["status"].iloc[place])
             if place is not None
-            else ("missing" if seed in seeds[cell.variant] else None)
-            for seed, place in enumerate(places[cell])
+            else ("missing" if seed in seeds_of[cell.variant] else None)
+            for seed, place in enumerate(found)
         )
-        for cell in cells
+        for cell, found in runs.items()
     }
-    numbers: dict[str, dict[Cell, Array]] = {}
-    for metric in table.select_dtypes("number").columns:
-        column = table[metric].to_numpy(dtype=float)
-        column = np.where(table["status"] == "ok", column, math.nan)
-        numbers[metric] = {
-            cell: np.array([math.nan if i is None else column[i] for i in places[cell]])
-            for cell in cells
-        }
-    influences: dict[str, dict[Cell, Array]] = {}
-    for metric in next(iter(errors.values())).influences if errors else ():
-        num_events = len(next(iter(errors.values())).influences[metric])
-        nothing = np.full(num_events, math.nan)
-        influences[metric] = {
-            cell: np.array(
-                [
-                    errors[run].influences[metric]
-                    if i is not None and (run := table["run"].iloc[i]) in errors
-                    else nothing
-                    for i in places[cell]
-                ]
-            )
-            for cell in cells
-        }
-    return Results(statuses, numbers, influences, table, settings, errors)
+    numbers = {
+        metric: by_cell(table[metric].where(table["status"] == "ok").to_list(), math.nan)
+        for metric in table.select_dtypes("number").columns
+    }
+    influences = {}
+    for metric, influence in (next(iter(errors.values())).influences if errors else {}).items():
+        nothing = np.full(len(influence), math.nan)
+        values = [
+            errors[run].influences[metric] if run in errors else nothing for run in table["run"]
+        ]
+        influences[metric] = by_cell(values, nothing)
+    return statuses, numbers, influences
 
 
 def _event_errors(arrays: dict[str, Array], baseline: Array) -> EventErrors:

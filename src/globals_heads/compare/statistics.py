@@ -1,10 +1,10 @@
 """Statistics of paired runs: intervals over seeds and test events; pure numpy and scipy.
 
-Runs are paired by their seed, and all of them share one test split. A number therefore has two
-uncertainties that do not see each other: another seed would give another run (se_seed), and another
-test split would move all runs at once (se_event). The second one is taken in closed form, from each
-event's influence on the number (the infinitesimal jackknife, Efron 1982): what paired resampling
-of test events gives, without its randomness.
+Runs are paired by their seed, and all runs share one test split. A number therefore has two
+independent uncertainties: another seed gives another run (se_seed), and another test split moves
+all runs at once (se_event). se_event is computed in closed form from each event's influence on the
+number (the infinitesimal jackknife, Efron 1982). Paired resampling of test events gives the same
+value, with random noise.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 # Not scipy.stats, which takes half a second to import in every step.
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from globals_heads.arrays import Array
 
@@ -74,14 +74,6 @@ class Estimate:
     def event_interval(self, alpha: float = ALPHA) -> Interval:
         """Return the interval of these very runs on other test events; only a hint."""
         return self._around(float(_t_quantile(alpha / 2, math.inf)) * self.se_event)
-
-    def p_value(self) -> float:
-        """Return the two-sided p-value of a mean of zero; NaN below three seeds."""
-        if self.num_seeds < MIN_SEEDS or math.isnan(self.mean):
-            return math.nan
-        if self.se == 0:
-            return float(self.mean == 0)
-        return float(2 * stdtr(self.num_seeds - 1, -abs(self.mean) / self.se))
 
     def _around(self, half_width: float) -> Interval:
         return Interval(self.mean - half_width, self.mean + half_width)
@@ -142,13 +134,3 @@ def skill_influence(errors: Array, baseline_errors: Array) -> Array:
     """
     # A ratio of two means over events, like the tokens' error.
     return ratio_influence(1 - errors, 1 - baseline_errors)
-
-
-def holm(p_values: Array) -> Array:
-    """Return p-values adjusted for all of them being looked at (Holm 1979); NaN stays NaN."""
-    adjusted = np.full(len(p_values), math.nan)
-    order = np.argsort(p_values)  # NaN comes last
-    order = order[: np.count_nonzero(~np.isnan(p_values))]
-    steps = np.arange(len(order), 0, -1) * np.asarray(p_values)[order]
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return adjusted

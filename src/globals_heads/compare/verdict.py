@@ -1,30 +1,16 @@
-"""The verdict: what the evidence says, as JSON for programs, as Markdown and RST for people."""
+"""The compare step: the comparison of all cells, and the verdict as Markdown, RST and JSON."""
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from globals_heads.compare.answers import UNTESTED, YES, Answer, Measured, answer_all
 from globals_heads.compare.checks import Check, sanity_checks
-from globals_heads.compare.documents import (
-    Bold,
-    Document,
-    Heading,
-    Table,
-    markdown,
-    plain,
-    rst,
-)
-from globals_heads.compare.engine import (
-    UNTESTED,
-    YES,
-    Judgement,
-    Result,
-    describe_region,
-    judge_all,
-)
-from globals_heads.compare.priorities import Priority, priorities
+from globals_heads.compare.comparison import comparison, html_table, reference_cell
+from globals_heads.compare.decision_matrix import Choice, decision_matrix
 from globals_heads.compare.questions import CONTINUOUS, GLOBALS, TOKENS, Axes, claims
 from globals_heads.compare.results import Cell, Results, read_results
 from globals_heads.compare.statistics import MIN_SEEDS, Interval
@@ -33,156 +19,131 @@ from globals_heads.settings import CompareSettings
 
 # Columns of the table of cells: metric and heading.
 CELL_COLUMNS = {
-    "rec_tokens": "T: rec_tokens",
-    "probe_rec_globals": "G: probe",
-    "reco_objects_rec_globals": "L: from reconstructed objects",
-    "rec_globals": "H: head",
-    "skill": "S: skill",
+    "rec_tokens": "rec_tokens (T)",
+    "probe_rec_globals": "globals error of the ridge probe (G)",
+    "reco_objects_rec_globals": "globals error of the reconstructed objects (L)",
+    "rec_globals": "globals error of the trained head (H)",
+    "skill": "skill (S)",
     "perplexity": "perplexity",
 }
 
-SYMBOLS = """\
-T is the error of the tokens, compared as ln T; G the globals error of a ridge probe on the frozen
-latents, comparable in every cell; S = (1 - G) / (1 - G of the one-parameter fit). Differences are
-paired by seed. Intervals are two-sided, 95 %, mean ± t(n-1) times the standard error over seeds
-and test events together."""
+WORDS = """\
+rec_tokens (T) is the error of the tokens; differences are those of its logarithm. The globals error
+(G) is that of a ridge probe on the frozen latents, which is comparable in every cell. The skill (S)
+is (1 - G) / (1 - G of the one-parameter fit). Differences are paired by seed. Intervals are
+two-sided, 95 %: mean ± t(n-1) times the standard error over seeds and test events together."""
 
 HOW = """\
 - *yes*: every interval lies wholly inside what the claim needs; several rows share the 5 %.
 - *no*: some interval lies wholly outside, the 5 % shared by all intervals of the claim.
-- *not resolved*: anything else, any diverged or missing run that the claim needs, and always with
-  fewer than 3 seeds; in brackets is then what these very runs would say on other test events.
+- *not resolved*: anything else, any missing or diverged run that the claim needs, and always with
+  fewer than 3 seeds; the brackets then say what these very runs would show on other test events.
 - *tie* (E1 to E4): every difference lies within its margin.
 - *physically relevant* is added where the relative pT sigma68 or the median dR changes, too."""
 
 
 class Verdict(NamedTuple):
-    """All that the evidence says."""
+    """All that the results say; each line of the matrix with the answer to its question."""
 
     sentences: list[str]
-    judgements: list[Judgement]
-    matrix: list[tuple[Priority, Judgement]]
+    claims: list[Answer]
+    matrix: list[tuple[Choice, Answer]]
     checks: list[Check]
 
 
-def write_verdict(
-    summary: Path, results: Path, linear_fit: Path, output: Path, settings: CompareSettings
-) -> None:
-    """Write the verdict: an .md, an .rst without the long table of numbers, and all as .json.
+class Bold(str):
+    """The text of a table's cell that stands out."""
+
+
+# Paragraphs, headings (texts that begin with "## ") and tables (lists of rows, the head first).
+Document = list[str | list[list[str]]]
+
+
+def compare(results: Path, baselines: Path, settings: CompareSettings) -> None:
+    """Write comparison.csv, verdict.md, .rst and .json, and the tables' pages into `results`.
 
     Parameters
     ----------
-    summary, results, linear_fit
+    results, baselines
         See `read_results`.
-    output
-        The Markdown file to make; the others are beside it.
     settings
-        The margins.
+        The reference cell and the margins.
     """
-    evidence = read_results(summary, results, linear_fit)
-    verdict = judge_evidence(evidence, settings)
+    measured = read_results(results, baselines)
+    reference = reference_cell(settings)
+    if reference not in measured.statuses:
+        print(
+            f"The reference cell {reference.name} (compare.reference) is not in this grid, so the "
+            "columns of differences are empty."
+        )
+    table = comparison(measured, settings)
+    content = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    write_text(results / "comparison.csv", content)
+    write_text(results / "tables/summary.html", html_table("summary", measured.table))
+    write_text(results / "tables/comparison.html", html_table("comparison", table))
+    verdict = give_verdict(measured, settings)
     content = json.dumps(_as_json(verdict, settings), indent=2, ensure_ascii=False)
-    write_text(output.with_suffix(".json"), content + "\n")
-    document = _document(verdict, evidence, settings)
-    write_text(output.with_suffix(".rst"), rst(document))
-    write_text(output, f"# Verdict\n\n{markdown([*document, *_numbers(verdict)])}")
+    write_text(results / "verdict.json", content + "\n")
+    document = _document(verdict, measured, settings)
+    write_text(results / "verdict.rst", rst(document))
+    write_text(results / "verdict.md", markdown(["# Verdict", *document, *_numbers(verdict)]))
 
 
-def judge_evidence(evidence: Results, settings: CompareSettings) -> Verdict:
-    """Return the verdict on `evidence`."""
-    judgements = judge_all(evidence, claims(evidence, settings), settings.margin_physics)
-    matrix = priorities(evidence, settings)
-    guesses = judge_all(evidence, [p.claim for p in matrix], settings.margin_physics)
-    pairs = list(zip(matrix, guesses, strict=True))
-    sentences = _sentences(evidence, judgements, pairs)
-    return Verdict(sentences, judgements, pairs, sanity_checks(evidence))
+def give_verdict(results: Results, settings: CompareSettings) -> Verdict:
+    """Return the verdict on `results`."""
+    answers = answer_all(results, claims(results, settings), settings.margin_physics)
+    choices = decision_matrix(results, settings)
+    guesses = answer_all(results, [c.question for c in choices], settings.margin_physics)
+    matrix = list(zip(choices, guesses, strict=True))
+    sentences = _sentences(results, answers, matrix)
+    return Verdict(sentences, answers, matrix, sanity_checks(results))
 
 
 def _sentences(
-    evidence: Results,
-    judgements: Sequence[Judgement],
-    matrix: Sequence[tuple[Priority, Judgement]],
+    results: Results, answers: Sequence[Answer], matrix: Sequence[tuple[Choice, Answer]]
 ) -> list[str]:
     """Return what to read aloud: does the head help, what does it cost, which latent space."""
-    axes = Axes.of(evidence)
+    axes = Axes.of(results)
     helps, costs, small, worse, alike, wins = (
-        [j for j in judgements if j.claim.number == number]
-        for number in ("2", "3", "3'", "4", "5", "6")
+        [a for a in answers if a.question.claim == claim]
+        for claim in ("2", "3", "3'", "4", "5", "6")
     )
-    n = evidence.num_seeds
+    n = results.num_seeds
     chance = "" if n >= MIN_SEEDS else f"; n = {n}, so all of this may be chance"
-    # Without a cell whose head is off, only more of it can be judged.
+    # Without a cell whose head is off, only more weight of the head can be examined.
     head = "The globals head" if float(axes.off) == 0 else "More weight of the globals head"
     return [
-        f"{head} helps: {_said(helps)}{_globals_errors(evidence, axes)}.",
-        f"A trade-off, tokens for globals: {_said(costs)}{_token_factors(evidence, axes)}; because"
+        f"{head} helps: {_said(helps)}{_globals_errors(results, axes)}.",
+        f"A trade-off, tokens for globals: {_said(costs)}{_token_factors(results, axes)}; because"
         f" the latent space is too small: {_said(small)}.",
         f"Which latent space: {_which(axes, wins[0], alike[0], worse[0])}; for tokens and globals"
-        f" together {_balanced(evidence, matrix)}{chance}.",
+        f" together {_balanced(results, matrix)}{chance}.",
     ]
 
 
-def _balanced(evidence: Results, matrix: Sequence[tuple[Priority, Judgement]]) -> str:
-    """Return which cell is best at both, and whether the guess is as good."""
-    priority, guess = next(pair for pair in matrix if pair[0].claim.number == "M2")
-    if guess.word == UNTESTED:
-        support = f"the guess {priority.guess.name} is not tested"
-    elif priority.best == priority.guess:
-        support = f"that this guess is as good as any: {guess.word}"
-    else:
-        support = f"that the guess {priority.guess.name} is as good: {guess.word}"
-    whole = all(set(evidence.statuses[cell]) <= {"ok", None} for cell in evidence.cells())
-    among = "" if whole else " of the cells without a hole"
-    if priority.best:
-        return f"{priority.best.name} measured best{among}, and {support}"
-    return f"no cell{'' if whole else ' without a hole'} qualifies, and {support}"
-
-
-def _said(judgements: Iterable[Judgement]) -> str:
-    """Return the words of a claim's rows, those with the same word together."""
+def _said(answers: Iterable[Answer]) -> str:
+    """Return the answers to a claim, the rows with the same answer together."""
     rows: dict[str, list[str]] = {}
-    for judgement in judgements:
-        rows.setdefault(_answer(judgement), []).append(judgement.row.name)
-    return "; ".join(f"{word} for {_and(names)}" for word, names in rows.items())
+    for answer in answers:
+        rows.setdefault(_with_hint(answer), []).append(answer.question.row)
+    return "; ".join(f"{words} for {_and(names)}" for words, names in rows.items())
 
 
-def _answer(judgement: Judgement) -> str:
-    """Return the word of a judgement, with its hint if that says more."""
-    word, hint = judgement.word, judgement.hint
-    return word if hint in ("", word) else f"{word} (these runs alone: {hint})"
+def _with_hint(answer: Answer) -> str:
+    """Return the answer, with its hint if the hint says more."""
+    if answer.hint in ("", answer.answer):
+        return answer.answer
+    return f"{answer.answer} (these runs alone: {answer.hint})"
 
 
 def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _which(axes: Axes, wins: Judgement, alike: Judgement, worse: Judgement) -> str:
-    """Return which latent space to take: as answered, else as hinted, else what is known."""
-    if len(axes.spaces) == 1:
-        return f"the grid has {axes.spaces[0]} alone"
-    others = [space for space in axes.spaces if space not in (*CONTINUOUS, "vq")]
-    but = f" (nothing is said of {_and(others)})" if others else ""
-    answers = (
-        (wins, f"vq, which wins against the continuous ones{but}"),
-        (alike, "any, as they are all alike"),
-        (worse, f"a continuous one, as vq is worse on both counts{but}"),
-    )
-    for judgement, answer in answers:
-        if judgement.word == YES:
-            return answer
-    for judgement, answer in answers:
-        if judgement.hint == YES:
-            return f"{judgement.word} (these runs alone: {answer})"
-    words = f"vq wins: {wins.word}; all alike: {alike.word}; vq worse on both: {worse.word}"
-    return f"no single answer ({words})"
-
-
-def _globals_errors(evidence: Results, axes: Axes) -> str:
-    if len(axes.betas) < 2:
-        return ""
+def _globals_errors(results: Results, axes: Axes) -> str:
     changes = []
-    for space in axes.spaces:
-        off, on = (_mean(evidence, GLOBALS, Cell(space, b)) for b in (axes.off, axes.standard))
+    for space in axes.spaces if len(axes.betas) > 1 else ():
+        off, on = (results.mean(GLOBALS, Cell(space, b)) for b in (axes.off, axes.standard))
         if math.isfinite(off) and math.isfinite(on):
             changes.append(f"from {off:.2f} to {on:.2f} ({space})")
     if not changes:
@@ -193,13 +154,11 @@ def _globals_errors(evidence: Results, axes: Axes) -> str:
     )
 
 
-def _token_factors(evidence: Results, axes: Axes) -> str:
-    if len(axes.betas) < 2:
-        return ""
+def _token_factors(results: Results, axes: Axes) -> str:
     factors = []
-    for space in axes.spaces:
+    for space in axes.spaces if len(axes.betas) > 1 else ():
         weights = {Cell(space, axes.emphasised): 1.0, Cell(space, axes.off): -1.0}
-        factor = math.exp(evidence.contrast(TOKENS, weights).mean)
+        factor = math.exp(results.contrast(TOKENS, weights).mean)
         if math.isfinite(factor):
             factors.append(f"{factor:.3g} ({space})")
     if not factors:
@@ -210,121 +169,199 @@ def _token_factors(evidence: Results, axes: Axes) -> str:
     )
 
 
-def _mean(evidence: Results, metric: str, cell: Cell) -> float:
-    return evidence.contrast(metric, {cell: 1.0}).mean
+def _which(axes: Axes, wins: Answer, alike: Answer, worse: Answer) -> str:
+    """Return which latent space to take: as answered, else as hinted, else what is known."""
+    if len(axes.spaces) == 1:
+        return f"the grid has {axes.spaces[0]} alone"
+    others = [space for space in axes.spaces if space not in (*CONTINUOUS, "vq")]
+    but = f" (nothing is said of {_and(others)})" if others else ""
+    choices = (
+        (wins, f"vq, which wins against the continuous ones{but}"),
+        (alike, "any, as they are all alike"),
+        (worse, f"a continuous one, as vq is worse on both counts{but}"),
+    )
+    for answer, choice in choices:
+        if answer.answer == YES:
+            return choice
+    for answer, choice in choices:
+        if answer.hint == YES:
+            return f"{answer.answer} (these runs alone: {choice})"
+    known = f"vq wins: {wins.answer}; all alike: {alike.answer}; vq worse on both: {worse.answer}"
+    return f"no single answer ({known})"
 
 
-def _document(verdict: Verdict, evidence: Results, settings: CompareSettings) -> Document:
+def _balanced(results: Results, matrix: Sequence[tuple[Choice, Answer]]) -> str:
+    """Return which cell is best at both, and whether the guess is as good."""
+    choice, answer = next(line for line in matrix if line[0].question.claim == "M2")
+    if answer.answer == UNTESTED:
+        support = f"the guess {choice.guess.name} is not tested"
+    elif choice.best == choice.guess:
+        support = f"that this guess is as good as any: {answer.answer}"
+    else:
+        support = f"that the guess {choice.guess.name} is as good: {answer.answer}"
+    complete = all(set(results.statuses[cell]) <= {"ok", None} for cell in results.cells())
+    of = "" if complete else " of the cells without a missing or diverged run"
+    if choice.best:
+        return f"{choice.best.name} measured best{of}, and {support}"
+    return f"no cell{of.removeprefix(' of the cells')} qualifies, and {support}"
+
+
+def _document(verdict: Verdict, results: Results, settings: CompareSettings) -> Document:
     """Return what people read first."""
     answers = [
         [
-            j.claim.number,
-            j.claim.text,
-            j.row.name,
-            Bold(_answer(j) + (", physically relevant" if j.physically_relevant else "")),
-            j.reason,
+            a.question.claim,
+            a.question.text,
+            a.question.row,
+            Bold(_with_hint(a) + (", physically relevant" if a.physically_relevant else "")),
+            a.reason,
         ]
-        for j in verdict.judgements
+        for a in verdict.claims
     ]
     matrix = [
         [
-            p.claim.number,
-            p.claim.text,
-            p.guess.name,
-            Bold(_answer(j)),
-            p.best.name if p.best else "no cell",
-            p.rule,
-            j.reason,
+            a.question.claim,
+            a.question.text,
+            choice.guess.name,
+            Bold(_with_hint(a)),
+            choice.best.name if choice.best else "no cell",
+            choice.rule,
+            a.reason,
         ]
-        for p, j in verdict.matrix
+        for choice, a in verdict.matrix
     ]
     cells = [
         [cell.name, str(sum(s == "ok" for s in statuses))]
-        + [_with_error(evidence, metric, cell) for metric in CELL_COLUMNS]
-        for cell, statuses in evidence.statuses.items()
+        + [_with_error(results, metric, cell) for metric in CELL_COLUMNS]
+        for cell, statuses in results.statuses.items()
     ]
     checks = [[c.question, "yes" if c.passed else Bold("no"), c.finding] for c in verdict.checks]
     margins = ", ".join(f"{name} {value:g}" for name, value in settings if isinstance(value, float))
     return [
-        *map(plain, verdict.sentences),
-        Heading("What to choose"),
-        SYMBOLS,
-        Table(["", "priority", "guess", "supported", "measured best", "by", "why"], matrix),
-        Heading("Answers"),
-        Table(["", "claim", "of", "answer", "why"], answers),
+        *map(escaped, verdict.sentences),
+        "## What to choose",
+        WORDS,
+        [["", "priority", "guess", "supported", "measured best", "by", "why"], *matrix],
+        "## Answers",
+        [["", "claim", "of", "answer", "why"], *answers],
         HOW,
         f"Margins: {margins}.",
-        Heading("Cells"),
+        "## Cells",
         "Mean over seeds, ± half the 95 % interval from three seeds on.",
-        Table(["cell", "n", *CELL_COLUMNS.values()], cells),
-        Heading("Sanity checks"),
-        Table(["question", "answer", "what was found"], checks),
+        [["cell", "n", *CELL_COLUMNS.values()], *cells],
+        "## Sanity checks",
+        [["question", "answer", "what was found"], *checks],
     ]
 
 
-def _numbers(verdict: Verdict) -> Document:
-    """Return the section with every component of every claim."""
-    judgements = verdict.judgements + [j for _, j in verdict.matrix]
-    intervals = ["interval", "strict interval", "these runs alone"]
-    head = ["", "difference", "n", "mean", *intervals, "needed"]
-    rows = [[j.claim.number, *_result_cells(r)] for j in judgements for r in j.results]
-    return [Heading("The numbers behind the answers"), Table(head, rows)]
-
-
-def _result_cells(result: Result) -> list[str]:
-    return [
-        result.component.name,
-        str(result.estimate.num_seeds),
-        f"{result.estimate.mean:.4g}" if result.estimate.num_seeds else "",
-        _bounds(result.interval),
-        _bounds(result.strict_interval),
-        _bounds(result.event_interval),
-        describe_region(result),
-    ]
-
-
-def _with_error(evidence: Results, metric: str, cell: Cell) -> str:
-    value = evidence.contrast(metric, {cell: 1.0})
+def _with_error(results: Results, metric: str, cell: Cell) -> str:
+    value = results.contrast(metric, {cell: 1.0})
     low, high = value.interval()
     if math.isnan(value.mean):
         return ""
     return f"{value.mean:.3g}" + ("" if math.isnan(low) else f" ± {(high - low) / 2:.1g}")
 
 
+def _numbers(verdict: Verdict) -> Document:
+    """Return the section with every component of every claim."""
+    intervals = ["interval", "strict interval", "these runs alone"]
+    rows = [["", "difference", "n", "mean", *intervals, "needed"]]
+    for answer in [*verdict.claims, *(answer for _, answer in verdict.matrix)]:
+        for m in answer.measured:
+            bounds = map(_bounds, (m.interval, m.strict_interval, m.event_interval))
+            n, mean = m.estimate.num_seeds, m.estimate.mean
+            numbers = [str(n), f"{mean:.4g}" if n else "", *bounds]
+            rows.append([answer.question.claim, m.component.name, *numbers, m.region.text])
+    return ["## The numbers behind the answers", rows]
+
+
 def _bounds(interval: Interval) -> str:
     return "" if math.isnan(interval.low) else f"{interval.low:.4g} to {interval.high:.4g}"
+
+
+def markdown(document: Document) -> str:
+    """Return the document as Markdown."""
+
+    def row(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    def written(part: str | list[list[str]]) -> str:
+        if isinstance(part, str):
+            return part
+        head, *rows = (map(_cell, cells) for cells in part)
+        return "\n".join([row(head), row(["---"] * len(part[0])), *map(row, rows)])
+
+    return "\n\n".join(map(written, document)) + "\n"
+
+
+def rst(document: Document) -> str:
+    """Return the document as reStructuredText, to be included in others."""
+
+    def written(part: str | list[list[str]]) -> str:
+        if isinstance(part, str):
+            heading = part.removeprefix("## ")
+            return part if heading == part else f"{heading}\n{'-' * len(heading)}"
+        head, *rows = part
+        lines = [".. list-table::", "   :header-rows: 1", "   :widths: auto", ""]
+        for cells in [head, *_without_repeats(rows)]:
+            starts = ["   * -", *["     -"] * (len(head) - 1)]
+            lines += [f"{a} {_cell(b)}".rstrip() for a, b in zip(starts, cells, strict=True)]
+        return "\n".join(lines)
+
+    return "\n\n".join(map(written, document)) + "\n"
+
+
+def _without_repeats(rows: list[list[str]]) -> Iterator[list[str]]:
+    """Yield the rows, blank where they begin as the row above does."""
+    for above, row in zip([[], *rows], rows, strict=False):
+        same = next((i for i, cell in enumerate(above) if cell != row[i]), len(above))
+        yield [""] * same + row[same:]
+
+
+def _cell(text: str) -> str:
+    return f"**{escaped(text)}**" if isinstance(text, Bold) else escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Return the text with a backslash before what either language would take for markup."""
+    return re.sub(r"[\\*`|]|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def _as_json(verdict: Verdict, settings: CompareSettings) -> dict[str, Any]:
     return {
         "sentences": verdict.sentences,
         "settings": settings.model_dump(),
-        "claims": [_judgement_json(j) for j in verdict.judgements],
+        "claims": [_answer_json(answer) for answer in verdict.claims],
         "matrix": [
-            _judgement_json(j)
-            | {"guess": p.guess.name, "best": p.best.name if p.best else None, "rule": p.rule}
-            for p, j in verdict.matrix
+            _answer_json(answer)
+            | {
+                "guess": choice.guess.name,
+                "best": choice.best.name if choice.best else None,
+                "rule": choice.rule,
+            }
+            for choice, answer in verdict.matrix
         ],
-        "checks": [c._asdict() for c in verdict.checks],
+        "checks": [check._asdict() for check in verdict.checks],
     }
 
 
-def _judgement_json(judgement: Judgement) -> dict[str, Any]:
+def _answer_json(answer: Answer) -> dict[str, Any]:
+    question = answer.question
     return {
-        "claim": judgement.claim.number,
-        "text": judgement.claim.text,
-        "row": judgement.row.name,
-        "word": judgement.word,
-        "reason": judgement.reason,
-        "hint": judgement.hint,
-        "physically_relevant": judgement.physically_relevant,
-        "facts": [{"fails_if": text, "holds": holds} for text, holds in judgement.row.facts],
-        "components": [_result_json(result) for result in judgement.results],
+        "claim": question.claim,
+        "text": question.text,
+        "row": question.row,
+        "answer": answer.answer,
+        "reason": answer.reason,
+        "hint": answer.hint,
+        "physically_relevant": answer.physically_relevant,
+        "facts": [{"fails_if": text, "holds": holds} for text, holds in question.facts],
+        "components": [_measured_json(measured) for measured in answer.measured],
     }
 
 
-def _result_json(result: Result) -> dict[str, Any]:
-    component, estimate = result.component, result.estimate
+def _measured_json(measured: Measured) -> dict[str, Any]:
+    component, estimate = measured.component, measured.estimate
     return {
         "name": component.name,
         "metric": component.metric,
@@ -333,11 +370,11 @@ def _result_json(result: Result) -> dict[str, Any]:
         "se_seed": _number(estimate.se_seed),
         "se_event": _number(estimate.se_event),
         "num_seeds": estimate.num_seeds,
-        "interval": [_number(end) for end in result.interval],
-        "strict_interval": [_number(end) for end in result.strict_interval],
-        "event_interval": [_number(end) for end in result.event_interval],
-        "region": [_number(end) for end in result.region],
-        "physically_relevant": result.physically_relevant,
+        "interval": [_number(end) for end in measured.interval],
+        "strict_interval": [_number(end) for end in measured.strict_interval],
+        "event_interval": [_number(end) for end in measured.event_interval],
+        "region": [_number(end) for end in measured.region],
+        "physically_relevant": measured.physically_relevant,
     }
 
 

@@ -54,7 +54,7 @@ def plot_latent_dim(
     settings
         How it looks.
     """
-    evidence = read_results(summary, results, linear_fit)
+    evidence = read_results(results, linear_fit.parent)
     names = ["", *(name for name, variant in grid.variants.items() if variant.only_latent_dim)]
     plain = {cell._replace(variant="") for cell in evidence.statuses if cell.variant in names[1:]}
     cells = [
@@ -96,7 +96,7 @@ def plot_variants(
     Parameters are those of `plot_latent_dim`. The price is ln T at the largest globals_beta minus
     ln T at the smallest, paired by seed and test event.
     """
-    evidence = read_results(summary, results, linear_fit)
+    evidence = read_results(results, linear_fit.parent)
     spaces = list(dict.fromkeys(c.latent_space for c in evidence.statuses if c.variant))
     cells = [cell for cell in evidence.statuses if cell.latent_space in spaces]
     numbers = pd.DataFrame(row for metric in LABELS for row in rows_of(evidence, metric, cells))

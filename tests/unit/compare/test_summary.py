@@ -1,4 +1,4 @@
-"""The summary from planted facts: right rows, visible holes, same bytes."""
+"""The summary from planted facts: right rows, missing and diverged runs shown, same bytes."""
 
 import math
 

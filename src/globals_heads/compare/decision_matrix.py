@@ -1,0 +1,186 @@
+"""The decision matrix: for each priority, the cell one would guess and the best one measured.
+
+Each guess is a question with one row, so answers.py says whether the data support it.
+"""
+
+import math
+from typing import NamedTuple
+
+from globals_heads.compare.questions import (
+    CONTINUOUS,
+    GLOBALS,
+    TOKENS,
+    Axes,
+    Component,
+    Question,
+    above,
+    below,
+    difference,
+    level,
+)
+from globals_heads.compare.results import Cell, Results
+from globals_heads.settings import CompareSettings
+
+
+class Choice(NamedTuple):
+    """One line of the decision matrix.
+
+    Attributes
+    ----------
+    question
+        Is the guess as good as any other cell?
+    guess
+        The cell that one would take without data.
+    best
+        The measured best cell; None if no cell qualifies.
+    rule
+        How the best cell was found.
+    """
+
+    question: Question
+    guess: Cell
+    best: Cell | None
+    rule: str
+
+
+def decision_matrix(results: Results, settings: CompareSettings) -> list[Choice]:
+    """Return the decision matrix.
+
+    The guesses are the published ones; the smallest, standard and largest globals_beta stand for
+    the 0, 1 and 10 of the published grid. A cell with a missing or diverged run is never the best.
+    """
+    axes, cells, complete = Axes.of(results), results.cells(), _complete(results)
+    d_globals, d_tokens = settings.margin_globals, settings.margin_tokens_ln
+    first, last = Cell("none", axes.off), Cell("linear", axes.emphasised)
+    # Also where 1 is the smallest or largest weight and claim 2 takes another one for standard.
+    weight = "1" if "1" in axes.betas else axes.standard
+    # Ties in the globals error go to the smaller error of the tokens.
+    lowest = min((results.mean(GLOBALS, cell) for cell in complete), default=math.nan)
+    tied = [cell for cell in complete if results.mean(GLOBALS, cell) - lowest < d_globals]
+    reconstruct = Question(
+        "M1",
+        "pure reconstruction",
+        first.name,
+        _not_worse(TOKENS, first, cells, d_tokens),
+        needs=cells,
+    )
+    emphasise = Question(
+        "M3",
+        "emphasise globals",
+        last.name,
+        _not_worse(GLOBALS, last, cells, d_globals),
+        needs=cells,
+    )
+    within = f" within {d_globals:g} of the smallest globals error ({len(tied)} cells)"
+    return [
+        _choice(results, reconstruct, first, complete, ""),
+        _balanced(results, settings, Cell("linear", weight)),
+        _choice(results, emphasise, last, tied, within),
+        _interpretable(results, settings, Cell("vq", weight)),
+        _production(results, settings, Cell("linear", weight)),
+    ]
+
+
+def _balanced(results: Results, settings: CompareSettings, guess: Cell) -> Choice:
+    """M2: the guess has the skill, and no cell with the skill has clearly better tokens."""
+    skilled = _reaching(results, "skill", settings.min_skill)
+    needed = [
+        level("skill", guess, settings.min_skill),
+        *_not_worse(TOKENS, guess, skilled, settings.margin_tokens_ln),
+    ]
+    text = "balanced tokens and globals"
+    question = Question("M2", text, guess.name, needed, needs=results.cells())
+    conditions = f" with skill at least {settings.min_skill:g} (lower limit)"
+    return _choice(results, question, guess, skilled, conditions)
+
+
+def _interpretable(results: Results, settings: CompareSettings, guess: Cell) -> Choice:
+    """M4: the guess uses its codes, and no discrete cell that does has clearly better tokens."""
+    limit = settings.min_code_use
+    discrete = [cell for cell in results.cells() if cell.latent_space not in CONTINUOUS]
+    coded = [cell for cell in _reaching(results, "code_use", limit) if cell in discrete]
+    needed = [
+        level("code_use", guess, limit),
+        *_not_worse(TOKENS, guess, coded, settings.margin_tokens_ln),
+    ]
+    question = Question("M4", "interpretable (discrete)", guess.name, needed, needs=discrete)
+    conditions = (
+        f" of discrete cells with perplexity at least {limit:g} of the number of codes"
+        " (lower limit)"
+    )
+    return _choice(results, question, guess, coded, conditions)
+
+
+def _production(results: Results, settings: CompareSettings, guess: Cell) -> Choice:
+    """M5: as M2, with sound runs, and hardly slower than any cell."""
+    skilled = _reaching(results, "skill", settings.min_skill)
+    speed, slowest = "ln_throughput", math.log(settings.min_relative_speed)
+    fastest = max((results.mean(speed, cell) for cell in _complete(results)), default=math.nan)
+    ready = [
+        cell
+        for cell in skilled
+        if all(holds for _, holds in _soundness(results, cell))
+        and results.mean(speed, cell) - fastest >= slowest
+    ]
+    needed = [
+        level("skill", guess, settings.min_skill),
+        *_not_worse(TOKENS, guess, skilled, settings.margin_tokens_ln),
+        *(difference(speed, guess, c, above(slowest)) for c in results.cells() if c != guess),
+    ]
+    question = Question(
+        "M5",
+        "production baseline",
+        guess.name,
+        needed,
+        needs=results.cells(),
+        facts=_soundness(results, guess),
+    )
+    conditions = (
+        f" with skill at least {settings.min_skill:g} (lower limit), no diverged run, best epoch"
+        f" never the last, and at least {settings.min_relative_speed:g} of the fastest cell's"
+        " events/s"
+    )
+    return _choice(results, question, guess, ready, conditions)
+
+
+def _choice(
+    results: Results, question: Question, guess: Cell, qualified: list[Cell], conditions: str
+) -> Choice:
+    """Return one line: of the `qualified` cells, the best has the smallest rec_tokens."""
+    untested = ""
+    if not results.met_is_readable and any(c.metric == "skill" for c in question.components):
+        untested = "the one-parameter fit is not shown to beat the mean"
+    elif guess not in question.needs or len(question.needs) < 2:
+        untested = f"the grid has no {guess.name} or nothing beside it"
+    if untested:
+        question = Question(question.claim, question.text, question.row, untested=untested)
+    complete = _complete(results)
+    lost = [cell.name for cell in results.cells() if cell not in complete]
+    left_out = f"; left out for a missing or diverged run: {', '.join(lost)}" if lost else ""
+    best = min(qualified, key=lambda cell: results.mean(TOKENS, cell), default=None)
+    return Choice(question, guess, best, f"smallest rec_tokens{conditions}{left_out}")
+
+
+def _complete(results: Results) -> list[Cell]:
+    """Return the cells without any missing or diverged run."""
+    return [cell for cell in results.cells() if not results.lost_runs(TOKENS, [cell])]
+
+
+def _reaching(results: Results, metric: str, limit: float) -> list[Cell]:
+    """Return the complete cells whose lower limit of `metric` is at least `limit`."""
+    return [cell for cell in _complete(results) if results.lower_limit(metric, cell) >= limit]
+
+
+def _not_worse(metric: str, guess: Cell, others: list[Cell], margin: float) -> list[Component]:
+    """Return that the guess is worse than none of the other cells by the margin."""
+    return [difference(metric, guess, cell, below(margin)) for cell in others if cell != guess]
+
+
+def _soundness(results: Results, cell: Cell) -> list[tuple[str, bool]]:
+    """Return what must hold of the runs of a production cell, worded as its failure."""
+    epochs_left = results.numbers["epochs_after_best"].get(cell, ())
+    last = [seed for seed, left in enumerate(epochs_left) if left <= 0]
+    return [
+        (f"a run of {cell.name} diverged", "diverged" not in results.statuses.get(cell, ())),
+        (f"the best epoch of {cell.name} is the last one (seeds {last})", not last),
+    ]

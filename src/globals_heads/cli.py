@@ -1,9 +1,8 @@
-"""The command line: one sub-command per step of the study, which parses options and calls.
+"""The door: one sub-command per step of the study; parses, calls, and nothing else.
 
     python -m globals_heads --help
 
-Each sub-command imports its own stage inside the function, so that steps without torch start
-at once.
+A step imports its own wing only, so that those without torch start at once.
 """
 
 import os
@@ -226,6 +225,7 @@ def train(
         folder, started = RunFolder(run), datetime.now(UTC)
         settings = folder.read_settings()
         made_from = sources("train", settings, file_digest(data))
+        # Not under the lock, which the process that looks through the file would hold, too.
         packed = open_packed(data)
         with run_lock(run, lambda: stop.raise_if_asked("waiting for another process")):
             from globals_heads.train import train as training

@@ -16,7 +16,7 @@ WITHOUT_EFFECT = {
     "settings",
     "validation",
     "files",
-    "data.checks",
+    "hdf5",
     "manifest",
     "provenance",
     "train.signals",

@@ -151,11 +151,11 @@ def study(finished, tmp_path, monkeypatch):
 
 
 def contents(path):
-    """Return what each file holds, lock files apart."""
+    """Return what each file holds, lock and status of a training apart."""
     return {
         each: each.read_bytes()
         for each in path.rglob("*")
-        if each.is_file() and each.name != ".lock"
+        if each.is_file() and each.name not in (".lock", "status.json")
     }
 
 

@@ -3,34 +3,53 @@
 import os
 import shutil
 
+import h5py
 import numpy as np
 import pytest
-from damage import absent, dataset, folder, planted
 
 
-@pytest.mark.parametrize(
-    ("damage", "remedy"),
-    [
-        (absent, "give the path"),
-        (folder, "give the path"),
-        (dataset("X_train", planted((3, 18), np.nan)), "remove or repair"),
-    ],
-)
-def test_bad_data(study, damage, remedy):
+def make_truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def make_nan(path):
+    with h5py.File(path, "r+") as file:
+        file["X_train"][3, 18] = np.nan
+
+
+def make_missing(path):
+    path.unlink()
+
+
+def make_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+BAD = {
+    make_missing: "give the path",
+    make_folder: "give the path",
+    make_truncated: "give a complete token file",
+    make_nan: "remove or repair",
+}
+
+
+@pytest.mark.parametrize("make_bad", BAD, ids=lambda function: function.__name__)
+def test_bad_data(study, make_bad):
     """Bad data ends with one sentence, and the study made from good data stays as it was.
 
-    unit/test_cli.py and unit/data/test_checks.py have many more kinds of bad data.
+    tests/unit/test_bad_inputs.py has many more kinds of bad data, for the step that reads them.
     """
     bad = study / "bad.h5"
     shutil.copy(study / "tokens.h5", bad)
-    damage(bad)
+    make_bad(bad)
     before = study.contents("results/runs/**/*", "results/data/**/*", "results/*")
 
     output = study.fail(overlay={"data": "bad.h5"})
     errors = [line for line in output.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert "bad.h5" in errors[0]
-    assert remedy in errors[0]
+    assert BAD[make_bad] in errors[0]
     assert "rule train" not in output
 
     assert study.contents("results/runs/**/*", "results/data/**/*", "results/*") == before
@@ -56,17 +75,9 @@ def test_path_with_braces(empty_study):
         assert "{x}.h5" in errors[0]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "a\nb.h5",
-        pytest.param("a\x1b[2Jb.h5", marks=pytest.mark.slow),
-        pytest.param(os.fsdecode(b"a\xff.h5"), marks=pytest.mark.slow),
-        "a" * 300,
-    ],
-)
+@pytest.mark.parametrize("name", ["a\nb.h5", "a\x1b[2Jb.h5", os.fsdecode(b"a\xff.h5"), "a" * 300])
 def test_path_that_no_log_could_hold(empty_study, name):
-    """Line breaks, control characters, bytes that are no text, and long names are refused."""
+    """Line breaks, control characters, bytes that are no text, and too many end with a sentence."""
     if len(name) < 255:
         shutil.copy(empty_study / "tokens.h5", empty_study / name)
     output = empty_study.fail("-n", overlay=f'data: "{ascii(name)[1:-1]}"')

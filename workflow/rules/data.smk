@@ -56,7 +56,7 @@ rule pack:
     params:
         settings=STUDY.pack.model_dump_json(),
         object_types=OBJECT_TYPES,
-        code=provenance.code_digest("data.pack"),
+        code=provenance.code_digest("packed"),
     shell:
         # --: a name may begin with a dash.
         "python -m globals_heads pack --settings {params.settings:q}"

@@ -14,7 +14,8 @@ try:
     from globals_heads import manifest, provenance
     from globals_heads.facts import RunFolder
     from globals_heads.errors import UserError
-    from globals_heads.settings import DISCRETE, Settings, run_path
+    from globals_heads.plot.figures import FIGURES, RUN_FIGURES, caption_of, figures_of
+    from globals_heads.settings import Settings, run_path
     from globals_heads.validation import validated
 except ModuleNotFoundError as error:
     sys.exit(
@@ -32,13 +33,7 @@ os.environ |= {
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
 
-HEATMAPS = [
-    "rec_tokens",
-    "probe_rec_globals",
-    "rec_globals",
-    "reco_objects_rec_globals",
-    "val_loss",
-]
+FIGURE_FILES = ["svg", "png", "csv"]
 
 
 def load_study(values):
@@ -109,11 +104,21 @@ def shard_events(wildcards):
     return min(size, STUDY.num_events - int(wildcards.shard) * size)
 
 
+def run_folder(wildcards):
+    """Return the folder of a run, below results/."""
+    return "{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}".format(**wildcards)
+
+
+def settings_of(wildcards):
+    """Return the settings of a run."""
+    path = run_folder(wildcards)
+    key = next(key for key in STUDY.runs if run_path(key.name) == path)
+    return STUDY.run_settings(key)
+
+
 def run_settings(wildcards):
     """Return the text of a run's cfg.yaml."""
-    path = f"{wildcards.grid}/{wildcards.latent_space}/beta_{wildcards.globals_beta}/seed_{wildcards.seed}"
-    key = next(key for key in STUDY.runs if run_path(key.name) == path)
-    return yaml.safe_dump(STUDY.run_settings(key).model_dump(), sort_keys=False)
+    return yaml.safe_dump(settings_of(wildcards).model_dump(), sort_keys=False)
 
 
 def run_files(pattern=None, runs=None):
@@ -141,36 +146,43 @@ def finished_runs():
     ]
 
 
-def comparison_figures():
-    """Return all figures that compare runs."""
-    names = [f"heatmap_{metric}" for metric in HEATMAPS]
-    names += ["tradeoff", "chain", "met", "residuals", "learning_curves"]
-    if set(STUDY.latent_space) & set(DISCRETE):
-        names.append("codebook")
-    if any(variant.only_latent_dim for variant in STUDY.variants.values()):
-        names.append("latent_dim")
-    if not all(variant.only_latent_dim for variant in STUDY.variants.values()):
-        names.append("variants")
-    return [
-        f"results/figures/{name}.{kind}"
-        for name in names
-        for kind in ("svg", "png", "csv")
+def figure_files():
+    """Return all files of the figures that compare runs."""
+    names = figures_of(STUDY)
+    return expand("results/figures/{name}.{kind}", name=names, kind=FIGURE_FILES)
+
+
+def figure_inputs(wildcards):
+    """Return the files that a figure of the study reads."""
+    figure = FIGURES[wildcards.figure]
+    runs = [
+        run_path(key.name) for key in RUNS if figure.reads_variants or not key.variant
     ]
+    return expand(
+        [f"results/{path}" for path in figure.inputs], dataset=DATASET, run=runs
+    )
 
 
-def study_results(wildcards):
-    """Return all that the plain command makes."""
-    return rules.all.input
+def figure_labels(wildcards):
+    """Return what the report calls a figure of the study."""
+    figure = FIGURES[wildcards.figure]
+    return {"figure": figure.label, "metric": figure.metric}
 
 
-def config_options():
-    """Return the options that give another snakemake the config of this one."""
-    settings = workflow.config_settings
-    files = [os.path.abspath(path) for path in settings.configfiles]
-    options = {"--configfile": files, "--config": settings.config_args}
-    return [
-        part for key, values in options.items() if values for part in (key, *values)
-    ]
+def figure_caption(wildcards):
+    """Return the caption of a figure of the study."""
+    return caption_of(FIGURES[wildcards.figure], STUDY)
+
+
+def run_figure_inputs(wildcards):
+    """Return the files that a figure of a run reads."""
+    paths = [f"results/{path}" for path in RUN_FIGURES[wildcards.figure].inputs]
+    return expand(paths, run=run_folder(wildcards))
+
+
+def run_figure_caption(wildcards):
+    """Return the caption of a figure of a run."""
+    return caption_of(RUN_FIGURES[wildcards.figure], settings_of(wildcards))
 
 
 STUDY = load_study(config)
@@ -184,8 +196,9 @@ PACKED = f"results/data/{DATASET}/packed.h5"
 # Those that are compared: all, or the finished ones.
 RUNS = STUDY.runs if STUDY.missing_runs == "train" else finished_runs()
 COMPARED = {key.name for key in RUNS}
-PLAIN_RUNS = [key for key in RUNS if not key.variant]
-CODEBOOK_RUNS = [key for key in PLAIN_RUNS if key.latent_space in DISCRETE]
+PLOT_CODE = provenance.code_digest(
+    *(f"plot.{name}" for name in ("figures", "grid", "epochs", "physics", "variants"))
+)
 OBJECT_TYPES = json.dumps(STUDY.object_types)
 RUN_FILES = [
     "cfg.yaml",
@@ -197,9 +210,7 @@ RUN_FILES = [
     "facts/events_test.npz",
     "facts/manifest_train.json",
     "facts/manifest_evaluate.json",
-    "figures/curves.svg",
-    "figures/curves.png",
-    "figures/curves.csv",
+    *expand("figures/{name}.{kind}", name=RUN_FIGURES, kind=FIGURE_FILES),
 ]
 
 
@@ -216,4 +227,3 @@ wildcard_constraints:
     seed=values_of("seed", STUDY.runs),
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
-    metric="|".join(HEATMAPS),

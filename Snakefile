@@ -3,7 +3,7 @@
 #
 #     snakemake --profile local                                  the whole study
 #     snakemake --profile local -n                               what would be done
-#     snakemake --profile local report                           one page with all results
+#     snakemake --profile local --report results/report.html     one page with all results
 #     snakemake --profile local -f results/runs/vq/beta_10/seed_0/model.pt   one run again
 
 from snakemake.utils import min_version
@@ -29,7 +29,6 @@ if STUDY.missing_runs == "train":
 
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/plot.smk"
-include: "workflow/rules/report.smk"
 
 
 rule all:
@@ -38,6 +37,5 @@ rule all:
         run_files(),
         "results/by_number",
         "results/summary.csv",
-        "results/comparison.csv",
-        "results/verdict.md",
-        comparison_figures(),
+        rules.compare.output,
+        figure_files(),

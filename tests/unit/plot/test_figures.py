@@ -27,7 +27,7 @@ ONE = Grid(latent_space=["vq"], globals_beta=[1], seeds=1)
 def test_a_plan_needs_no_drawing():
     """The workflow imports the registry at every plan, which must stay fast."""
     code = (
-        "import sys, globals_heads.plot.figures; print(*{'matplotlib', 'pandas'} & {*sys.modules})"
+        "import sys, globals_heads.plot.figures; print({'matplotlib', 'pandas'} & {*sys.modules})"
     )
     command = [sys.executable, "-c", code]
     process = subprocess.run(command, capture_output=True, text=True, check=True)

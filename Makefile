@@ -4,13 +4,18 @@ PYTHON ?= python3
 # Extra arguments for pip, for instance the index of a CPU-only or a CUDA build of torch.
 PIP_ARGS ?=
 
+# Of run, report and partial: the profile, and further options such as ARGS='--config seeds=3'.
+PROFILE = local
+ARGS =
+
 BIN := .venv/bin
 INSTALLED := .venv/installed
+SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) $(ARGS)
 
 .PHONY: run test env check format partial status report
 
 run: $(INSTALLED)
-	$(BIN)/snakemake --profile local
+	$(SNAKEMAKE)
 
 test: $(INSTALLED) check
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not slurm and not benchmark"
@@ -31,16 +36,19 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
+report: $(INSTALLED)
+	$(SNAKEMAKE)
+	$(SNAKEMAKE) --report results/report.html --report-stylesheet workflow/report/report.css
+
 # The report of the runs that are finished; the others are marked and not trained.
-partial: $(INSTALLED)
-	$(BIN)/snakemake --profile local report --config missing_runs=show
+# Snakemake takes the last --config only, so this joins one in ARGS.
+SHOW := --config missing_runs=show
+partial: override ARGS := $(if $(filter --config,$(ARGS)),$(subst --config ,$(SHOW) ,$(ARGS)),$(ARGS) $(SHOW))
+partial: report
 
 # Where each run stands, also while they train in another terminal.
 status: $(INSTALLED)
 	@$(BIN)/python -m globals_heads status
-
-report: $(INSTALLED)
-	$(BIN)/snakemake --profile local report
 
 env: $(INSTALLED)
 

@@ -3,7 +3,7 @@
 #
 #     snakemake --profile local                                  the whole study
 #     snakemake --profile local -n                               what would be done
-#     snakemake --profile local report                           one page with all results
+#     snakemake --profile local --report results/report.html     one page with all results
 #     snakemake --profile local -f results/runs/vq/beta_10/seed_0/model.pt   one run again
 
 from snakemake.utils import min_version
@@ -23,7 +23,6 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/plot.smk"
-include: "workflow/rules/report.smk"
 
 
 rule all:
@@ -32,6 +31,5 @@ rule all:
         run_files(),
         "results/by_number",
         "results/summary.csv",
-        "results/comparison.csv",
-        "results/verdict.md",
-        comparison_figures(),
+        rules.compare.output,
+        figure_files(),

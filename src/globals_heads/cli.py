@@ -130,14 +130,10 @@ ObjectTypes = Annotated[
     Any,  # dict[int, str], which typer does not know
     typer.Option(parser=_object_types, metavar="JSON", help="Name of each object-type code."),
 ]
-Summary = Annotated[Path, typer.Option(help="The summary of all runs.")]
-Comparison = Annotated[Path, typer.Option(help="Means and intervals of all cells.")]
-Baselines = Annotated[Path, typer.Option(help="Facts of the data set.")]
 ResultsFolder = Annotated[Path, typer.Option(help="The folder of the study's results.")]
 BaselinesFolder = Annotated[
     Path, typer.Option("--baselines", help="The folder of the data set, with its baselines.")
 ]
-LinearFit = Annotated[Path, typer.Option(help="The data set's errors per test event.")]
 
 
 @app.command()
@@ -300,131 +296,31 @@ def compare(results: ResultsFolder, baselines: BaselinesFolder, settings: Compar
 
 
 @app.command()
-def plot_run(run: Run, settings: PlotOption) -> None:
-    """Draw one run's curves."""
-    from globals_heads.plot import epochs as epoch_figures
-
-    folder = RunFolder(run)
-    key = folder.read_settings().key
-    epoch_figures.plot_run(folder, key, folder.figures / "curves.svg", settings)
-
-
-@app.command()
-def plot_heatmap(
+def plot(
+    figure: Annotated[str, typer.Argument(help="Its name; a wrong one lists all names.")],
     output: Output,
-    metric: Annotated[str, typer.Option(help="A column of the summary.")],
-    summary: Summary,
-    comparison: Comparison,
-    grid: GridOption,
-    settings: PlotOption,
-) -> None:
-    """Draw one metric over the grid."""
-    from globals_heads.plot import grid as grid_figures
-
-    grid_figures.plot_heatmap(grid, summary, comparison, metric, output, settings)
-
-
-@app.command()
-def plot_tradeoff(
-    output: Output,
-    summary: Summary,
-    comparison: Comparison,
-    grid: GridOption,
-    settings: PlotOption,
-) -> None:
-    """Draw rec_tokens against the globals error."""
-    from globals_heads.plot import grid as grid_figures
-
-    grid_figures.plot_tradeoff(grid, summary, comparison, output, settings)
-
-
-@app.command()
-def plot_chain(
-    output: Output,
-    summary: Summary,
-    comparison: Comparison,
-    grid: GridOption,
-    settings: PlotOption,
-) -> None:
-    """Draw what is missing of MET in GeV, from the training mean to the best network."""
-    from globals_heads.plot import physics as physics_figures
-
-    physics_figures.plot_chain(grid, summary, comparison, output, settings)
-
-
-@app.command()
-def plot_learning_curves(
-    output: Output, summary: Summary, results: ResultsFolder, grid: GridOption, settings: PlotOption
-) -> None:
-    """Draw the curves of all runs, one panel per cell."""
-    from globals_heads.plot import epochs as epoch_figures
-
-    epoch_figures.plot_learning_curves(grid, summary, results, output, settings)
-
-
-@app.command()
-def plot_codebook(
-    output: Output, summary: Summary, results: ResultsFolder, grid: GridOption, settings: PlotOption
-) -> None:
-    """Draw the use of the codebooks over the epochs."""
-    from globals_heads.plot import epochs as epoch_figures
-
-    epoch_figures.plot_codebook(grid, summary, results, output, settings)
-
-
-@app.command()
-def plot_met(
-    output: Output,
-    summary: Summary,
     results: ResultsFolder,
-    baselines: Baselines,
+    baselines: BaselinesFolder,
     grid: GridOption,
     settings: PlotOption,
 ) -> None:
-    """Draw response and resolution of MET in bins."""
-    from globals_heads.plot import physics as physics_figures
+    """Draw a figure of the study: an .svg, beside it a .png and its numbers as .csv."""
+    from globals_heads.plot.figures import draw
+    from globals_heads.plot.inputs import Inputs
 
-    physics_figures.plot_met(grid, summary, results, baselines, output, settings)
-
-
-@app.command()
-def plot_residuals(
-    output: Output, summary: Summary, results: ResultsFolder, grid: GridOption, settings: PlotOption
-) -> None:
-    """Draw the residuals of objects."""
-    from globals_heads.plot import physics as physics_figures
-
-    physics_figures.plot_residuals(grid, summary, results, output, settings)
+    draw(figure, Inputs(grid, results, baselines, settings), output)
 
 
 @app.command()
-def plot_latent_dim(
-    output: Output,
-    summary: Summary,
-    results: ResultsFolder,
-    linear_fit: LinearFit,
-    grid: GridOption,
+def plot_run(
+    run: Run,
     settings: PlotOption,
+    figure: Annotated[str, typer.Option(help="Its name.")] = "curves",
 ) -> None:
-    """Draw T and G against latent_dim."""
-    from globals_heads.plot import variants as variant_figures
+    """Draw a figure of one run into the folder figures of the run."""
+    from globals_heads.plot.figures import draw_run
 
-    variant_figures.plot_latent_dim(grid, summary, results, linear_fit, output, settings)
-
-
-@app.command()
-def plot_variants(
-    output: Output,
-    summary: Summary,
-    results: ResultsFolder,
-    linear_fit: LinearFit,
-    grid: GridOption,
-    settings: PlotOption,
-) -> None:
-    """Draw T, G and the price of the largest globals_beta with and without the variants."""
-    from globals_heads.plot import variants as variant_figures
-
-    variant_figures.plot_variants(grid, summary, results, linear_fit, output, settings)
+    draw_run(figure, RunFolder(run), settings)
 
 
 @app.command()

@@ -62,8 +62,6 @@ def command_lines():
     """Return the command line of each step, with paths inside the study's folder."""
     grid, types = STUDY.grid.model_dump_json(), json.dumps(OBJECT_TYPES)
     data = ["--data", "packed.h5", "--threads", "1"]
-    summary = ["--summary", "summary.csv"]
-    drawn = [*summary, "--grid", grid, "--settings", "{}"]
     network = ["--settings", STUDY.globals_only_network.model_dump_json()]
     return {
         "merge": [
@@ -83,11 +81,10 @@ def command_lines():
         ],
         "compare": ["--results", ".", "--baselines", ".", "--settings", "{}"],
         "plot-run": [VQ, "--settings", "{}"],
-        "plot-heatmap": [
-            *("heatmap.svg", "--metric", "rec_tokens", "--comparison", "comparison.csv"),
-            *drawn,
+        "plot": [
+            *("tradeoff", "tradeoff.svg", "--results", ".", "--baselines", "."),
+            *("--grid", grid, "--settings", "{}"),
         ],
-        "plot-learning-curves": ["curves.svg", "--results", ".", *drawn],
         "link-runs": ["by_number", "--results", ".", "--grid", grid],
         "status": ["--results", "."],
         "verify": ["--results", "."],
@@ -319,8 +316,8 @@ BAD = [
     ("compare", "summary.csv", [repeated_line], "twice"),
     ("compare", "summary.csv", [edited(",ok,", ",fine,")], "status fine"),
     ("compare", "summary.csv", [without_column("perplexity")], "lacks perplexity"),
-    ("plot-learning-curves", "summary.csv", [edited("vq/beta_1", "vq/beta_2")], "has no row of vq"),
-    ("plot-heatmap", "comparison.csv", [without_column("low")], "lacks low"),
+    ("plot", "summary.csv", [edited("vq/beta_1", "vq/beta_2")], "has no row of vq"),
+    ("plot", "comparison.csv", [without_column("low")], "lacks low"),
     # what is asked about a finished study
     ("status", "runs", [shutil.rmtree], "holds no run"),
     ("verify", "summary.csv", [empty], "run snakemake again"),

@@ -1,6 +1,9 @@
 """The report: one page that opens without a network and begins with the verdict."""
 
 import json
+import shlex
+import subprocess
+from pathlib import Path
 
 import chromium
 import pytest
@@ -8,6 +11,7 @@ import pytest
 needs_chromium = pytest.mark.skipif(
     chromium.PATH is None, reason="there is no chromium; Debian has it: apt-get install chromium"
 )
+ROOT = Path(__file__).parents[2]
 TABLES = {
     "results/tables/summary.html": "latent_space",
     "results/tables/comparison.html": "difference_low",
@@ -41,11 +45,26 @@ IN_SIGHT = """
 """
 
 
+def commands(target, *variables):
+    """Return the arguments of each snakemake that `make` starts for a target."""
+    command = ["make", "--dry-run", target, *variables]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = map(shlex.split, process.stdout.splitlines())
+    return [words[1:] for words in lines if words[0].endswith("snakemake")]
+
+
+def make_report(study, *options):
+    """Run the commands of `make report`; return their output."""
+    return [study.run(*words, *options, profile=None) for words in commands("report")]
+
+
 @pytest.fixture(scope="module")
 def reported(finished, tmp_path_factory):
     """The finished study with its report; tests must not change it."""
     study = finished.copy(tmp_path_factory.mktemp("reported") / "study")
-    study.run("report")
+    nothing, report = make_report(study)
+    assert "Nothing to be done" in nothing
+    assert "Missing metadata" not in report
     return study
 
 
@@ -147,38 +166,53 @@ def test_no_markup_is_left_over(reported):
     """No caption and no part of the first page is something that reStructuredText rejects."""
     page = (reported / "results/report.html").read_text(encoding="utf-8")
     assert "system-message" not in page
-    assert "Missing metadata" not in (reported / "results/logs/report.log").read_text()
-
-
-def test_only_its_own_target_makes_it(finished, empty_study):
-    """The plain command plans no report; the report makes what it lacks, once."""
-    assert not finished.plan()
-    assert finished.plan("report") == {"report": 1}
-    assert empty_study.plan("report") - empty_study.plan() == {"report": 1}
 
 
 def test_it_has_the_config_of_its_command(reported, tmp_path):
-    """What --config and --configfile say reaches the report, which is then made again."""
-    assert not reported.plan("report")
+    """What --config and --configfile say reaches the report."""
     study = reported.copy(tmp_path / "study")
     reference = '{"reference": {"latent_space": "none", "globals_beta": 1}}'
-    study.run("report", "--config", f"compare={reference}", "epochs=1")
+    make_report(study, "--config", f"compare={reference}")
     page = (study / "results/report.html").read_text(encoding="utf-8")
     assert "(none, globals_beta 1)" in page.replace("\\n", " ")
+    assert "over the 1 epochs" in page.replace("\\n", " ")
 
 
 def test_it_is_made_from_the_module_too(reported, tmp_path):
     """The study as a module makes the same report."""
     study = reported.copy(tmp_path / "study")
-    assert study.plan("report", "-s", "workflow/Snakefile") == {"report": 1}
-    study.run("report", "-s", "workflow/Snakefile")
+    (study / "results/report.html").unlink()
+    make_report(study, "-s", "workflow/Snakefile")
     page = (study / "results/report.html").read_text(encoding="utf-8")
     assert all(f'"{path}"' in page for path in TABLES)
 
 
 def test_a_failure_is_shown(reported, tmp_path):
-    """If the report cannot be made, its log is shown and the old one is gone."""
+    """A caption that cannot be read ends it with a message that names the file."""
     study = reported.copy(tmp_path / "study")
-    (study / "workflow/report/tradeoff.rst").write_text("{{ no such thing }}", encoding="utf-8")
-    output = study.fail("report", "-f")
+    (study / "workflow/report/figure.rst").write_text("{{ no such thing }}", encoding="utf-8")
+    output = study.fail("--report", "results/report.html")
     assert "Error loading caption file" in output
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "options"),
+    [
+        ("run", "", []),
+        ("report", "--config seeds=3", ["--config", "seeds=3"]),
+        ("partial", "", ["--config", "missing_runs=show"]),
+        ("partial", "-j1 --config seeds=3", ["-j1", "--config", "missing_runs=show", "seeds=3"]),
+        (
+            "partial",
+            "--configfile config/seeds.yaml",
+            ["--configfile", "config/seeds.yaml", "--config", "missing_runs=show"],
+        ),
+    ],
+)
+def test_make_hands_profile_and_options_to_snakemake(target, arguments, options):
+    """`make partial` adds to the --config that it is given, of which Snakemake takes the last."""
+    made = commands(target, "PROFILE=profiles/slurm", f"ARGS={arguments}")
+    expected = ["--profile", "profiles/slurm", *options]
+    report = ["--report", "results/report.html"]
+    report += ["--report-stylesheet", "workflow/report/report.css"]
+    assert made == [expected, [*expected, *report]][: 1 if target == "run" else 2]

@@ -14,7 +14,8 @@ from snakemake.settings.types import DeploymentMethod
 try:
     from globals_heads import provenance
     from globals_heads.errors import UserError
-    from globals_heads.settings import DISCRETE, Settings, run_path
+    from globals_heads.plot.figures import FIGURES, RUN_FIGURES, caption_of, figures_of
+    from globals_heads.settings import Settings, run_path
     from globals_heads.validation import require_data, require_results, validated
 except ModuleNotFoundError as error:
     sys.exit(
@@ -45,6 +46,7 @@ config.update(STUDY.model_dump())
 # The folder of a run below results, <run> in the rules; grid is runs, or runs_NAME for a variant.
 RUN = "{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}"
 RUN_KEYS = {run_path(key.name): key for key in STUDY.runs}
+FIGURE_FILES = ["svg", "png", "csv"]
 RUN_FILES = [
     "cfg.yaml",
     "model.pt",
@@ -55,9 +57,7 @@ RUN_FILES = [
     "facts/events_test.npz",
     "facts/manifest_train.json",
     "facts/manifest_evaluate.json",
-    "figures/curves.svg",
-    "figures/curves.png",
-    "figures/curves.csv",
+    *expand("figures/{name}.{kind}", name=RUN_FIGURES, kind=FIGURE_FILES),
 ]
 # The runs that are compared: all of them, or the finished ones.
 RUNS = (
@@ -66,8 +66,6 @@ RUNS = (
     else provenance.finished_runs(STUDY, Path("results"))
 )
 COMPARED = {key.name for key in RUNS}
-PLAIN_RUNS = [key for key in RUNS if not key.variant]
-CODEBOOK_RUNS = [key for key in PLAIN_RUNS if key.latent_space in DISCRETE]
 
 NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
 DATASET = provenance.dataset_name(STUDY.data)
@@ -75,13 +73,6 @@ PACKED = f"results/data/{DATASET}/packed.h5"
 GRID = STUDY.grid.model_dump_json()
 PLAIN_GRID = STUDY.grid.plain.model_dump_json()
 OBJECT_TYPES = json.dumps(STUDY.object_types)
-HEATMAPS = [
-    "rec_tokens",
-    "probe_rec_globals",
-    "rec_globals",
-    "reco_objects_rec_globals",
-    "val_loss",
-]
 
 
 pathvars:
@@ -96,7 +87,6 @@ wildcard_constraints:
     seed="[^/]+",
     shard="|".join(str(shard) for shard in range(NUM_SHARDS)),
     dataset=re.escape(DATASET),
-    metric="|".join(HEATMAPS),
 
 
 def token_file(wildcards):
@@ -113,9 +103,14 @@ def shard_events(wildcards):
     return min(size, STUDY.num_events - int(wildcards.shard) * size)
 
 
+def run_folder(wildcards):
+    """Return the folder of a run, below results."""
+    return RUN.format(**dict(wildcards.items()))
+
+
 def require_run(wildcards):
     """Return no input files; end with one sentence if the study has no such run."""
-    path = RUN.format(**dict(wildcards.items()))
+    path = run_folder(wildcards)
     if path not in RUN_KEYS:
         close = difflib.get_close_matches(path, RUN_KEYS, n=1, cutoff=0)
         sys.exit(
@@ -125,46 +120,56 @@ def require_run(wildcards):
     return []
 
 
+def settings_of(wildcards):
+    """Return the settings of a run."""
+    return STUDY.run_settings(RUN_KEYS[run_folder(wildcards)])
+
+
 def run_settings(wildcards):
     """Return the text of a run's cfg.yaml."""
-    key = RUN_KEYS[RUN.format(**dict(wildcards.items()))]
-    return yaml.safe_dump(STUDY.run_settings(key).model_dump(), sort_keys=False)
+    return yaml.safe_dump(settings_of(wildcards).model_dump(), sort_keys=False)
 
 
-def run_files(pattern=None, runs=None):
-    """Return one kind of file, or all kinds, of these runs or of all that are compared."""
-    runs = RUNS if runs is None else runs
-    patterns = [pattern] if pattern else RUN_FILES
-    return [f"results/{run_path(key.name)}/{name}" for key in runs for name in patterns]
+def run_files(*names):
+    """Return these files, or all files, of the runs that are compared."""
+    runs = [run_path(key.name) for key in RUNS]
+    return expand("results/{run}/{name}", run=runs, name=names or RUN_FILES)
 
 
-def comparison_figures():
-    """Return all figures that compare runs."""
-    names = [f"heatmap_{metric}" for metric in HEATMAPS]
-    names += ["tradeoff", "chain", "met", "residuals", "learning_curves"]
-    if set(STUDY.latent_space) & set(DISCRETE):
-        names.append("codebook")
-    if any(variant.only_latent_dim for variant in STUDY.variants.values()):
-        names.append("latent_dim")
-    if not all(variant.only_latent_dim for variant in STUDY.variants.values()):
-        names.append("variants")
-    return [
-        f"results/figures/{name}.{kind}"
-        for name in names
-        for kind in ("svg", "png", "csv")
+def figure_files():
+    """Return all files of the figures that compare runs."""
+    names = figures_of(STUDY)
+    return expand("results/figures/{name}.{kind}", name=names, kind=FIGURE_FILES)
+
+
+def figure_inputs(wildcards):
+    """Return the files that a figure of the study reads."""
+    figure = FIGURES[wildcards.figure]
+    runs = [
+        run_path(key.name) for key in RUNS if figure.reads_variants or not key.variant
     ]
+    return expand(
+        [f"results/{path}" for path in figure.inputs], dataset=DATASET, run=runs
+    )
 
 
-def study_results(wildcards):
-    """Return all that the plain command makes."""
-    return rules.all.input
+def figure_labels(wildcards):
+    """Return what the report calls a figure of the study."""
+    figure = FIGURES[wildcards.figure]
+    return {"figure": figure.label, "metric": figure.metric}
 
 
-def config_options():
-    """Return the options that give another snakemake the config of this one."""
-    settings = workflow.config_settings
-    files = [os.path.abspath(path) for path in settings.configfiles]
-    options = {"--configfile": files, "--config": settings.config_args}
-    return [
-        part for key, values in options.items() if values for part in (key, *values)
-    ]
+def figure_caption(wildcards):
+    """Return the caption of a figure of the study."""
+    return caption_of(FIGURES[wildcards.figure], STUDY)
+
+
+def run_figure_inputs(wildcards):
+    """Return the files that a figure of a run reads."""
+    paths = [f"results/{path}" for path in RUN_FIGURES[wildcards.figure].inputs]
+    return expand(paths, run=run_folder(wildcards))
+
+
+def run_figure_caption(wildcards):
+    """Return the caption of a figure of a run."""
+    return caption_of(RUN_FIGURES[wildcards.figure], settings_of(wildcards))

@@ -1,91 +1,55 @@
 """Figures of the grid as a whole: heat maps, and what the tokens pay for the globals."""
 
 import math
-from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 
 from globals_heads.arrays import Array
-from globals_heads.compare.comparison import read_cells
-from globals_heads.errors import UserError
+from globals_heads.plot.inputs import Inputs
 from globals_heads.plot.style import (
     BAR,
     BASELINES,
-    COLORS,
+    Drawing,
     arms,
     baseline_handles,
     cell_handles,
+    cells_of,
+    count_runs,
     hatch,
     intervals_text,
     legend,
     log_scale,
-    marker_of,
-    save,
 )
-from globals_heads.settings import Grid, PlotSettings, format_beta
-from globals_heads.tables import read_grid_rows
+from globals_heads.settings import format_beta
 
-# Column of the summary: title and whether colours compare whole maps or only cells of one row.
-HEATMAPS = {
-    "rec_tokens": ("T: rec_tokens\n(MSE of normalised features, test split)", "map"),
+TITLES = {
+    "rec_tokens": "rec_tokens (T)\nMSE of normalised features, test split",
     "probe_rec_globals": (
-        "G: globals error of a ridge probe on the pooled latents\n"
-        "(NMSE of MET components, test split)",
-        "map",
+        "globals error of the ridge probe (G)\nNMSE of MET components, test split"
     ),
-    "rec_globals": (
-        "H: globals error of the trained head\n(NMSE of MET components, test split)",
-        "map",
-    ),
+    "rec_globals": "globals error of the trained head (H)\nNMSE of MET components, test split",
     "reco_objects_rec_globals": (
-        "L: globals error left by the reconstructed objects\n(NMSE of MET components, test split)",
-        "map",
+        "globals error of the reconstructed objects (L)\nNMSE of MET components, test split"
     ),
-    "val_loss": (
-        "validation loss at the best epoch\n(contains globals_beta: compare within a row)",
-        "row",
-    ),
+    "val_loss": "validation loss at the best epoch\ncontains globals_beta: compare within a row",
 }
 WHITE = (1.0, 1.0, 1.0, 1.0)
 # Baselines that need no network.
 LIMITS = ("training_mean", "minus_sum_pt", "linear_fit")
 
 
-def plot_heatmap(
-    grid: Grid, summary: Path, comparison: Path, metric: str, output: Path, settings: PlotSettings
-) -> None:
-    """Draw one metric over the grid: rows are globals_beta, columns are latent spaces.
-
-    Parameters
-    ----------
-    grid
-        The axes.
-    summary
-        results/summary.csv, for the status of each run.
-    comparison
-        results/comparison.csv, for means and intervals.
-    metric
-        A key of `HEATMAPS`.
-    output
-        The .svg to make.
-    settings
-        How it looks.
-    """
-    if metric not in HEATMAPS:
-        raise UserError(
-            f"There is no heat map of {metric!r}; choose one of {', '.join(HEATMAPS)} for --metric."
-        )
-    title, compare = HEATMAPS[metric]
-    table, cells = read_grid_rows(summary, grid), read_cells(comparison, metric)
+def heatmap(inputs: Inputs, metric: str) -> Drawing:
+    """Draw one metric over the grid: rows are globals_beta, columns are latent spaces."""
+    grid, table, cells = inputs.grid, inputs.summary, inputs.cells(metric)
     rows, columns = [format_beta(b) for b in grid.globals_beta], list(grid.latent_space)
     places = pd.MultiIndex.from_product([columns, rows])
     values = cells["mean"].reindex(places).to_numpy().reshape(len(columns), len(rows)).T
-    colors = scaled_by_row(values) if compare == "row" else values.copy()
+    # The validation loss contains globals_beta, so its rows are not compared with each other.
+    within_row = metric == "val_loss"
+    colors = scaled_by_row(values) if within_row else values.copy()
     if metric == "rec_globals":  # heads without weight are not compared with trained ones
         colors[[beta == 0 for beta in grid.globals_beta]] = np.nan
     figure, axes = plt.subplots(
@@ -95,16 +59,16 @@ def plot_heatmap(
     wide = finite.size > 0 and finite.max() > 10 * finite.min() > 0
     image = axes.imshow(
         np.ma.masked_invalid(colors),
-        cmap=settings.colormap,
+        cmap=inputs.settings.colormap,
         norm=LogNorm() if wide else Normalize(),
         aspect="auto",
     )
-    for (i, j), color in np.ndenumerate(colors):
-        cell = table[(table["globals_beta"] == rows[i]) & (table["latent_space"] == columns[j])]
-        lost = cell.loc[cell["status"] != "ok", "status"].value_counts()
-        lines = cell_text(*cells.loc[[(columns[j], rows[i])]].to_numpy(dtype=float)[0])
-        lines += [f"{number} {status}" for status, number in lost.items()]
-        if metric == "rec_globals" and float(rows[i]) == 0:
+    for cell, (j, i) in zip(cells_of(grid), np.ndindex(values.T.shape), strict=True):
+        color, status = colors[i, j], cell.of(table)["status"]
+        lost = status[status != "ok"].value_counts()
+        lines = cell_text(*cells.loc[[cell.key]].to_numpy(dtype=float)[0])
+        lines += [f"{number} {word}" for word, number in lost.items()]
+        if metric == "rec_globals" and float(cell.globals_beta) == 0:
             lines.append("(head never trained)")
         face = image.cmap(image.norm(color)) if math.isfinite(color) else WHITE
         ink = "white" if sum(face[:3]) < 1.5 else "black"
@@ -124,13 +88,14 @@ def plot_heatmap(
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel="latent_space", ylabel="globals_beta")
-    axes.set_title(title)
+    axes.set_title(TITLES[metric])
     axes.spines[:].set_visible(False)
     if finite.size > 1:
-        bar = figure.colorbar(image, label="" if compare == "map" else "lowest to highest of a row")
+        bar = figure.colorbar(image, label="lowest to highest of a row" if within_row else "")
         bar.outline.set_visible(False)
     legend(figure, [], table, 1)
-    save(figure, numbers_of(cells, table), output, settings)
+    counts = {status: count_runs(table, status) for status in ("diverged", "missing")}
+    return figure, cells.join(pd.DataFrame(counts)).reset_index()
 
 
 def cell_text(n: float, mean: float, low: float, high: float) -> list[str]:
@@ -144,13 +109,6 @@ def cell_text(n: float, mean: float, low: float, high: float) -> list[str]:
     return [shown[0] + unit, *interval, f"n = {n:.0f}"]
 
 
-def numbers_of(cells: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells of a heat map with the number of runs of each status."""
-    lost = pd.DataFrame({status: table["status"] == status for status in ("diverged", "missing")})
-    counts = lost.groupby([table["latent_space"], table["globals_beta"]]).sum()
-    return cells.join(counts).reset_index()
-
-
 def scaled_by_row(values: Array) -> Array:
     """Return 0 at each row's lowest and 1 at its highest value, logarithmic between them."""
     logs = np.log(values)
@@ -159,46 +117,33 @@ def scaled_by_row(values: Array) -> Array:
     return scaled
 
 
-def plot_tradeoff(
-    grid: Grid, summary: Path, comparison: Path, output: Path, settings: PlotSettings
-) -> None:
-    """Draw rec_tokens against what the pooled latents, and the reconstructed objects, tell of MET.
-
-    Parameters are those of `plot_heatmap`.
-    """
-    table = read_grid_rows(summary, grid)
-    # The mean of ln T has an interval that a logarithmic axis can show.
-    log_tokens = read_cells(comparison, "ln_rec_tokens")
+def tradeoff(inputs: Inputs) -> Drawing:
+    """Draw rec_tokens against the globals errors of ridge probe and reconstructed objects."""
+    grid, table = inputs.grid, inputs.summary
+    # Intervals of the mean of ln rec_tokens stay above 0, as a logarithmic axis needs.
+    log_tokens = inputs.cells("ln_rec_tokens")
     tokens = log_tokens[["mean", "low", "high"]].apply(np.exp)
-    panels_by_column = {
-        "probe_rec_globals": "G: ridge probe on the pooled latents",
-        "reco_objects_rec_globals": "L: linear fit on the reconstructed objects",
+    titles = {
+        "probe_rec_globals": "ridge probe on the pooled latents (G)",
+        "reco_objects_rec_globals": "linear fit on the reconstructed objects (L)",
     }
     figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True)
     numbers = []
-    for axes, (column, title) in zip(panels, panels_by_column.items(), strict=True):
-        axes.set(xlabel="T = rec_tokens (MSE of normalised features)", title=title)
-        errors = read_cells(comparison, column)
+    for axes, (column, title) in zip(panels, titles.items(), strict=True):
+        axes.set(xlabel="rec_tokens (T), MSE of normalised features", title=title)
+        errors = inputs.cells(column)
         numbers.append(tokens.add_prefix("rec_tokens_").join(errors).assign(metric=column))
-        for space, beta in errors.index:
-            runs = table[(table["latent_space"] == space) & (table["globals_beta"] == beta)]
-            x, y = tokens.loc[[(space, beta)]], errors.loc[[(space, beta)]]
-            look: dict[str, Any] = {"marker": marker_of(grid, beta), "color": COLORS[space]}
-            axes.plot(runs["rec_tokens"], runs[column], ls="", ms=5.5, alpha=0.6, **look)
-            axes.errorbar(x["mean"], y["mean"], arms(y), arms(x), ecolor=COLORS[space], **BAR)
-        draw_baselines(axes, table)
+        for cell in cells_of(grid):
+            runs, x, y = cell.of(table), tokens.loc[[cell.key]], errors.loc[[cell.key]]
+            color, marker = cell.color, cell.marker
+            axes.plot(runs["rec_tokens"], runs[column], marker, ms=5.5, alpha=0.6, color=color)
+            axes.errorbar(x["mean"], y["mean"], arms(y), arms(x), ecolor=color, **BAR)
+        for name in LIMITS:
+            height, line = table[f"{name}_rec_globals"].iloc[0], BASELINES[name][1]
+            axes.axhline(height, color="grey", linestyle=line, linewidth=1, zorder=0)
     for axes in panels:
         log_scale(axes, "x")
-    panels[0].set_ylabel("globals error (NMSE of MET components)")
+    panels[0].set_ylabel("globals error, NMSE of MET components")
     figure.suptitle(f"test split; {intervals_text(log_tokens['n'])}")
-    handles = [*cell_handles(grid), *baseline_handles(*LIMITS)]
-    legend(figure, handles, table, 5)
-    save(figure, pd.concat(numbers).reset_index(), output, settings)
-
-
-def draw_baselines(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw what needs no network as horizontal lines."""
-    for name in LIMITS:
-        value = table[f"{name}_rec_globals"].iloc[0]
-        line = BASELINES[name][1]
-        axes.axhline(value, color="grey", linestyle=line, linewidth=1, zorder=0)
+    legend(figure, [*cell_handles(grid), *baseline_handles(*LIMITS)], table, 5)
+    return figure, pd.concat(numbers).reset_index()

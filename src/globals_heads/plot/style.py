@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, markers, intervals, lost_runs, and how one is saved.
+"""The look that all figures share: colours, markers, intervals, names of lost runs, and files.
 
 One latent space has one colour and one globals_beta one marker in every figure. A run that diverged
 or is missing is named in every figure that would show it.
@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -26,9 +26,11 @@ from matplotlib.transforms import Transform
 from globals_heads.arrays import Array
 from globals_heads.compare.statistics import MIN_SEEDS
 from globals_heads.files import atomic_path, write_text
-from globals_heads.settings import Grid, PlotSettings, format_beta
+from globals_heads.settings import Grid, LatentSpace, PlotSettings, format_beta
 
 Line = Literal["-", "--", ":", "-."]
+# What a function that draws returns: the figure and its numbers, which become the CSV file.
+Drawing = tuple[Figure, pd.DataFrame]
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLORS = {
@@ -41,7 +43,7 @@ COLORS = {
 MARKERS = "osD^vP*X<>ph8d"
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
 LOST_COLOR = "#B22222"
-# What needs no latent space: its name and the line that stands for it.
+# Baselines, which need no latent space: name and line.
 BASELINES: dict[str, tuple[str, Line]] = {
     "training_mean": ("training mean", "-"),
     "minus_sum_pt": ("$-\\Sigma\\,p_T$", "-."),
@@ -50,7 +52,7 @@ BASELINES: dict[str, tuple[str, Line]] = {
 }
 # Bars of intervals, without a point.
 BAR: dict[str, Any] = {"fmt": "none", "elinewidth": 1.2, "capsize": 2.5}
-# Holes beyond these are counted, so that the rest of a figure keeps its room.
+# More lost runs than these are counted, so that the rest of a figure keeps its room.
 MAX_NAMED_LOST_RUNS = 6
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -70,8 +72,9 @@ mpl.rcParams.update(
 )
 
 
-def save(figure: Figure, numbers: pd.DataFrame, output: Path, settings: PlotSettings) -> None:
+def save(drawing: Drawing, output: Path, settings: PlotSettings) -> None:
     """Write a figure as `output` (an .svg), the same as .png, and its numbers as .csv."""
+    figure, numbers = drawing
     text = numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_text(output.with_suffix(".csv"), text)
     for path, options in (
@@ -81,6 +84,59 @@ def save(figure: Figure, numbers: pd.DataFrame, output: Path, settings: PlotSett
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], **options)
     plt.close(figure)
+
+
+class CellLook(NamedTuple):
+    """A cell of the plain grid and how all figures draw it; `globals_beta` is text."""
+
+    latent_space: LatentSpace
+    globals_beta: str
+    color: str
+    marker: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The cell's place in tables by latent space and weight."""
+        return self.latent_space, self.globals_beta
+
+    def of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of `table` that belong to this cell."""
+        same_space = table["latent_space"] == self.latent_space
+        return table[same_space & (table["globals_beta"] == self.globals_beta)]
+
+
+def cells_of(grid: Grid) -> list[CellLook]:
+    """Return all cells of the plain grid, latent space by latent space."""
+    betas = [format_beta(beta) for beta in grid.globals_beta]
+    return [
+        CellLook(space, beta, COLORS[space], MARKERS[i % len(MARKERS)])
+        for space, (i, beta) in product(grid.latent_space, enumerate(betas))
+    ]
+
+
+def cell_handles(grid: Grid) -> list[Line2D]:
+    """Return what the colours of latent spaces and the markers of weights mean, for a legend."""
+    spaces = [
+        Line2D([], [], marker="o", ls="", color=COLORS[space], label=space)
+        for space in grid.latent_space
+    ]
+    return [*spaces, *weight_handles(grid)]
+
+
+def weight_handles(grid: Grid) -> list[Line2D]:
+    """Return what the markers of weights mean, for a legend."""
+    return [
+        Line2D([], [], marker=marker, ls="", color="black", label=f"globals_beta {beta}")
+        for _, beta, _, marker in cells_of(grid)[: len(grid.globals_beta)]
+    ]
+
+
+def baseline_handles(*names: str) -> list[Line2D]:
+    """Return what the lines of baselines mean, for a legend."""
+    return [
+        Line2D([], [], color="grey", linestyle=line, label=label)
+        for label, line in (BASELINES[name] for name in names)
+    ]
 
 
 def legend(figure: Figure, handles: Sequence[Artist], table: pd.DataFrame, columns: int) -> None:
@@ -129,7 +185,7 @@ def hatch(
 
 
 def log_scale(axes: Axes, along: Literal["x", "y"]) -> None:
-    """Make an axis logarithmic once all is drawn; hatch axes in which nothing was found to draw."""
+    """Make an axis logarithmic once all is drawn; hatch it if nothing was drawn."""
     drawn = axes.dataLim
     if np.isfinite(drawn.minposx if along == "x" else drawn.minposy):
         axes.set(**{f"{along}scale": "log"})
@@ -148,39 +204,12 @@ def log_ticks(axes: Axes, along: Literal["x", "y"]) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def marker_of(grid: Grid, globals_beta: str) -> str:
-    """Return the marker of a weight, the same in every figure."""
-    names = [format_beta(beta) for beta in grid.globals_beta]
-    return MARKERS[names.index(globals_beta) % len(MARKERS)]
-
-
-def cell_handles(grid: Grid) -> list[Line2D]:
-    """Return what the colours of latent spaces and the markers of weights mean, for a legend."""
-    spaces = [
-        Line2D([], [], marker="o", ls="", color=COLORS[space], label=space)
-        for space in grid.latent_space
-    ]
-    return [*spaces, *weight_handles(grid)]
-
-
-def weight_handles(grid: Grid) -> list[Line2D]:
-    """Return what the markers of weights mean, for a legend."""
-    return [
-        Line2D([], [], marker=marker_of(grid, b), ls="", color="black", label=f"globals_beta {b}")
-        for b in map(format_beta, grid.globals_beta)
-    ]
-
-
-def baseline_handles(*names: str) -> list[Line2D]:
-    """Return what the lines of baselines mean, for a legend."""
-    return [
-        Line2D([], [], color="grey", linestyle=line, label=label)
-        for label, line in (BASELINES[name] for name in names)
-    ]
-
-
-def draw_intervals(axes: Axes, x: Array, cells: pd.DataFrame, color: str) -> None:
-    """Draw the intervals of `cells`, rows with mean, low and high, as bars at `x`."""
+def draw_means(
+    axes: Axes, x: Array, cells: pd.DataFrame, color: str, line: str = "", **look: Any
+) -> None:
+    """Draw the intervals of `cells`, rows with mean, low and high, at `x`; means if with a line."""
+    if line:
+        axes.plot(x, cells["mean"], line, color=color, **look)
     axes.errorbar(x, cells["mean"], arms(cells), ecolor=color, **BAR)
 
 
@@ -211,12 +240,10 @@ def dodge(index: int, count: int, width: float = 0.7) -> float:
     return width * ((index + 0.5) / count - 0.5)
 
 
-def finished_runs(grid: Grid, table: pd.DataFrame) -> "pd.Series[int]":
-    """Return how many runs of each cell of the plain grid have a result, by the summary."""
-    done = table[(table["status"] == "ok") & (table["variant"] == "")]
-    cells = product(grid.latent_space, map(format_beta, grid.globals_beta))
-    counts = done.groupby(["latent_space", "globals_beta"]).size()
-    return counts.reindex(pd.MultiIndex.from_tuples(cells), fill_value=0)
+def count_runs(table: pd.DataFrame, status: str) -> "pd.Series[int]":
+    """Return how many runs of each cell have a status, by the summary's rows of the plain grid."""
+    found = (table["status"] == status).astype(int)
+    return found.groupby([table["latent_space"], table["globals_beta"]]).sum()
 
 
 def intervals_text(n: "pd.Series[int]") -> str:

@@ -1,0 +1,1 @@
+"""Facts, summary and comparison to figures."""

@@ -109,49 +109,14 @@ def project_pins():
         return pins(tomllib.load(file)["project"]["dependencies"])
 
 
-ENVS = sorted((ROOT / "envs").glob("*.yaml"))
-
-
-def env_pins(path):
-    dependencies = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
-    return pins(next(entry["pip"] for entry in dependencies if isinstance(entry, dict)))
-
-
-@pytest.mark.parametrize("path", ENVS, ids=lambda path: path.name)
-def test_env_pins(path):
-    """A conda environment holds the versions of pyproject.toml."""
-    found = env_pins(path)
-    assert found.items() <= project_pins().items()
-
-
-MODULE_OF = {"pyyaml": "yaml"}
-STEPS_BESIDE_WINGS = {
-    "generate": [Path("cli.py")],
-    "learn": [Path("cli.py"), Path("packing.py"), Path("events.py")],
-    "compare": [Path("cli.py")],
-}
-
-
-@pytest.mark.parametrize("wing", sorted(WINGS))
-def test_env_is_complete(wing):
-    """A wing's environment holds every pinned package that the wing's steps import."""
-    waiting = [path for path in MODULES if path.parts[0] == wing] + STEPS_BESIDE_WINGS[wing]
-    reached, needed = set(), set()
-    while waiting:
-        path = waiting.pop()
-        if path in reached or (path.parts[0] in WINGS and path.parts[0] != wing):
-            continue
-        reached.add(path)
-        for name in imports(path):
-            first, *rest = name.split(".")
-            target = Path(*rest).with_suffix(".py") if rest else None
-            if first != "globals_heads":
-                needed.add(first)
-            elif target and (PACKAGE / target).is_file():
-                waiting.append(target)
-    pinned = {MODULE_OF.get(name, name.replace("-", "_")): name for name in project_pins()}
-    wanted = {pinned[module] for module in needed & pinned.keys()}
-    assert wanted <= env_pins(ROOT / f"envs/{wing}.yaml").keys()
+def test_environment():
+    """The conda environment holds the packages of pyproject.toml, but for Snakemake itself."""
+    text = (ROOT / "envs/environment.yaml").read_text(encoding="utf-8")
+    dependencies = yaml.safe_load(text)["dependencies"]
+    found = pins(next(entry["pip"] for entry in dependencies if isinstance(entry, dict)))
+    snakemake = {name: pin for name, pin in project_pins().items() if name.startswith("snakemake")}
+    assert found | snakemake == project_pins()
+    assert not found.keys() & snakemake.keys()
 
 
 def test_rules_name_existing_files():

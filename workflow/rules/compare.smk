@@ -8,7 +8,7 @@ rule link_runs:
         "results/logs/link_runs.log",
     localrule: True
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         grid=PLAIN_GRID,
     shell:
@@ -32,7 +32,7 @@ rule collect:
     log:
         "results/logs/collect.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         grid=GRID,
         # Runs in the way that are not those of this study; otherwise Snakemake makes them again.
@@ -61,7 +61,7 @@ rule compare:
     log:
         "results/logs/compare.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         settings=STUDY.compare.model_dump_json(),
         code=provenance.code_digest("compare.comparison"),
@@ -88,7 +88,7 @@ rule judge:
     log:
         "results/logs/judge.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         settings=STUDY.compare.model_dump_json(),
         code=provenance.code_digest("compare.verdict"),

@@ -7,7 +7,7 @@ rule simulate:
     log:
         "results/logs/simulate/shard_{shard}.log",
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/environment.yaml"
     params:
         num_events=shard_events,
         settings=STUDY.simulate.model_dump_json(),
@@ -29,7 +29,7 @@ rule merge:
     log:
         "results/logs/merge.log",
     conda:
-        "../../envs/generate.yaml"
+        "../../envs/environment.yaml"
     params:
         shards=subpath(input[0], parent=True),
         num_events=STUDY.num_events,
@@ -52,7 +52,7 @@ rule pack:
     # A bad token file stays bad: one error is enough.
     retries: 0
     conda:
-        "../../envs/learn.yaml"
+        "../../envs/environment.yaml"
     params:
         settings=STUDY.pack.model_dump_json(),
         object_types=OBJECT_TYPES,
@@ -73,7 +73,7 @@ rule baselines:
     log:
         "results/logs/baselines/{dataset}.log",
     conda:
-        "../../envs/learn.yaml"
+        "../../envs/environment.yaml"
     params:
         settings=STUDY.globals_only_network.model_dump_json(),
         code=provenance.code_digest("evaluate.baselines"),

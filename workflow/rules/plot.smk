@@ -23,7 +23,7 @@ rule plot_run:
     log:
         "results/logs/plot_run/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         run=subpath(input.cfg, parent=True),
         settings=STUDY.plot.model_dump_json(),
@@ -48,7 +48,7 @@ rule plot_heatmap:
     log:
         "results/logs/plot_heatmap/{metric}.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         figure="plot-heatmap --metric {metric}",
         grid=PLAIN_GRID,
@@ -110,7 +110,7 @@ rule plot_learning_curves:
     log:
         "results/logs/plot_learning_curves.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         figure="plot-learning-curves",
         grid=PLAIN_GRID,
@@ -179,7 +179,7 @@ rule plot_met:
     log:
         "results/logs/plot_met.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         grid=PLAIN_GRID,
         settings=STUDY.plot.model_dump_json(),
@@ -208,7 +208,7 @@ rule plot_latent_dim:
     log:
         "results/logs/plot_latent_dim.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         figure="plot-latent-dim",
         grid=GRID,

@@ -14,7 +14,7 @@ rule tabulate:
     log:
         "results/logs/tabulate/{table}.log",
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         code=provenance.code_digest("compare.tables"),
     shell:
@@ -32,7 +32,7 @@ rule report:
         "results/logs/report.log",
     localrule: True
     conda:
-        "../../envs/compare.yaml"
+        "../../envs/environment.yaml"
     params:
         snakefile=workflow.main_snakefile,
         config=config_options(),

@@ -10,7 +10,7 @@ rule configure:
     priority: 1
     localrule: True
     conda:
-        "../../envs/learn.yaml"
+        "../../envs/environment.yaml"
     params:
         settings=run_settings,
     shell:
@@ -33,7 +33,7 @@ rule train:
     benchmark:
         "results/benchmarks/train/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.tsv"
     conda:
-        "../../envs/learn.yaml"
+        "../../envs/environment.yaml"
     resources:
         # No parameter: another one of those would train every run again.
         checkpoint_minutes=STUDY.checkpoint_minutes,
@@ -58,7 +58,7 @@ rule evaluate:
     log:
         "results/logs/evaluate/{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}.log",
     conda:
-        "../../envs/learn.yaml"
+        "../../envs/environment.yaml"
     params:
         run=subpath(input.model, parent=True),
         code=provenance.code_digest("evaluate.evaluate"),

@@ -139,7 +139,7 @@ def test_run_fails(submit, same_outcome):
     submitted = submit(*together, failing_run=RUN)
     output = submitted.wait(returncode=1)
     assert "ValueError: out of luck" in output
-    assert f"results/logs/train/{RUN}.log" in output
+    assert f"results/logs/train/runs/{RUN}.log" in output
     assert len(submitted.jobs()) == 1
     alone = ("--group-components", "train=1")
     assert f"--keep-going {' '.join(alone)}" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
 """A real Slurm on this machine: virtual nodes and fake GPUs behind 127.0.0.1.
 
-    python tests/slurm/loopback.py     starts a cluster to try things by hand; Ctrl-C stops it
+    python tests/helpers/loopback.py    starts a cluster to try things by hand; Ctrl-C stops it
 
-It works as root, without systemd, database and munge: nobody proves who he is, so it is meant for
-containers and machines of continuous integration, not for those that others work on.
+It works as root, without systemd, database and munge. Nobody has to prove who they are, so use it
+in containers and on machines of continuous integration, not on machines that others work on.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from pathlib import Path
 # Slurm's own folder: the executor plugin clears SLURM_CONF inside jobs, so no other one works.
 ETC = Path("/etc/slurm")
 # The first line of our files; whoever finds them without it leaves them alone.
-MARK = "# Made by tests/slurm/loopback.py of globals-heads. State: "
+MARK = "# Made by tests/helpers/loopback.py of globals-heads. State: "
 DAEMONS = ("slurmctld", "slurmd")
 COMMANDS = (*DAEMONS, "sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel")
 # The first partition is the default one.

@@ -189,12 +189,12 @@ class Submitted:
 
     def epochs(self):
         """Return how many epochs each run has finished, by its log."""
-        logs = self.study.path.glob("results/logs/train/**/seed_0.log")
+        folder = self.study / "results/logs/train/runs"
         found = {
-            str(path.relative_to(self.study / "results/logs/train").with_suffix("")): re.findall(
+            str(path.relative_to(folder).with_suffix("")): re.findall(
                 r"^\[(\d+)/40\]", path.read_text(encoding="utf-8"), re.M
             )
-            for path in logs
+            for path in folder.glob("**/seed_0.log")
         }
         return {run: int(epochs[-1]) if epochs else 0 for run, epochs in found.items()}
 
@@ -209,7 +209,7 @@ class Submitted:
 
     def train_log(self, run):
         """Return the log of a training."""
-        return (self.study / f"results/logs/train/{run}.log").read_text(encoding="utf-8")
+        return (self.study / f"results/logs/train/runs/{run}.log").read_text(encoding="utf-8")
 
     def status(self):
         """Return the state of each run as the status view, outside of all jobs, shows it."""

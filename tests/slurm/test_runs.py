@@ -139,7 +139,7 @@ def test_run_fails(submit, same_outcome):
     submitted = submit(*together, failing_run=RUN)
     output = submitted.wait(returncode=1)
     assert "ValueError: out of luck" in output
-    assert f"results/logs/train/{RUN}.log" in output
+    assert f"results/logs/train/runs/{RUN}.log" in output
     assert len(submitted.jobs()) == 1
     alone = ("--group-components", "train=1")
     assert f"--keep-going {' '.join(alone)}" in (ROOT / "README.md").read_text(encoding="utf-8")
@@ -152,7 +152,7 @@ def test_run_fails(submit, same_outcome):
 
 def test_out_of_time(out_of_time, same_outcome):
     """A run that needs longer than its limit saves before the end and ends the same."""
-    out_of_time.wait()
+    assert re.search("SLURM status is: '(TIMEOUT|FAILED)'", out_of_time.wait())
     assert [job["limit"] for job in out_of_time.jobs()] == ["2:00", "4:00"]
     assert out_of_time.resumed_after()[RUN] > 0
     same_outcome(out_of_time.study, RUN)

@@ -1,4 +1,4 @@
-"""What the profile for Slurm plans and asks for; no cluster is needed to plan."""
+"""What the profile for Slurm plans and asks for; planning needs no cluster."""
 
 import re
 
@@ -28,11 +28,12 @@ def test_default(empty_study):
     assert resources["train"]["slurm_extra"] == "--signal=TERM@60"
     assert {rule for rule in resources if "gres" in resources[rule]} == {"train"}
     assert resources.keys() >= CPU_RULES
-    assert not any("slurm_partition" in each or "gpu" in each for each in resources.values())
+    unset = {"slurm_partition", "slurm_account", "gpu"}
+    assert not any(unset & each.keys() for each in resources.values())
 
 
 def test_every_rule_is_placed(empty_study):
-    """A rule shares Slurm jobs, or is known to be worth one of its own."""
+    """Every rule shares Slurm jobs, but for one that is long enough to have its own."""
     output = empty_study.run("--list-rules", overlay={"data": None})
     rules = set(re.findall(r"^(\w+)$", output, re.M))
     rules -= {"all", "configure", "link_runs", "report"}  # done by snakemake itself
@@ -47,9 +48,9 @@ def test_every_rule_is_placed(empty_study):
 def test_site_values(empty_study):
     """Partitions, account and GPU come from the environment; no tracked file is edited."""
     site = {
-        "STUDY_PARTITION": "long",
+        "STUDY_PARTITION": "all",
         "STUDY_GPU_PARTITION": "gpu-a100",
-        "STUDY_ACCOUNT": "atlas-2",
+        "STUDY_ACCOUNT": "2-10",
         "STUDY_GPU": "gpu:a100:1",
         "STUDY_MINUTES": "90",
     }
@@ -57,8 +58,8 @@ def test_site_values(empty_study):
     assert resources["train"]["slurm_partition"] == "gpu-a100"
     assert resources["train"]["gres"] == "gpu:a100:1"
     assert resources["train"]["runtime"] == "90"
-    assert resources["evaluate"]["slurm_partition"] == "long"
-    assert {each["slurm_account"] for each in resources.values()} == {"atlas-2"}
+    assert resources["evaluate"]["slurm_partition"] == "all"
+    assert {each["slurm_account"] for each in resources.values()} == {"2-10"}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_site_values(empty_study):
     ],
 )
 def test_odd_site_values(empty_study, name, value, sentence):
-    """What cannot be asked for ends with one sentence at once; empty is the default or none."""
+    """An impossible value ends with one sentence at once; empty is the default or none."""
     empty_study.environment |= {name: value}
     process = empty_study.snakemake("-n", profile="profiles/slurm")
     assert process.returncode == (1 if sentence else 0), process.stdout
@@ -89,7 +90,7 @@ def test_without_gpu(empty_study):
     site = {"STUDY_PARTITION": "cpu", "STUDY_GPU": ""}
     _, resources = planned(empty_study, environment=site)
     assert resources["train"]["slurm_partition"] == "cpu"
-    assert not any("gres" in each for each in resources.values())
+    assert not any(each.get("gres") for each in resources.values())
 
 
 def test_limits_grow(empty_study):

@@ -46,7 +46,7 @@ class SimulateSettings(_Block):
     seed: Annotated[int, Field(ge=0, le=1_000_000, strict=True), AS_INTEGER] = 0
     """Seed of the sample; every shard derives its own from it."""
     shard_size: Count = 1000
-    """Accepted events per shard, the unit that runs side by side."""
+    """Accepted events per shard; each shard is one job."""
     multiparton: bool = False
     """Simulate multiparton interactions; about three times slower."""
     min_ht_gev: NotNegative = 400.0
@@ -66,9 +66,9 @@ class PackSettings(_Block):
     """How events become the numbers that the network sees."""
 
     features: Literal["log", "raw"] = "log"
-    """log: (log E, log pT, eta, cos phi, sin phi); raw: (E, pT, eta, phi)."""
+    """Features of objects: log (log E, log pT, eta, cos phi, sin phi), or raw (E, pT, eta, phi)."""
     globals_target: Literal["components", "polar"] = "components"
-    """components: (MET_x, MET_y) on one scale; polar: (MET, METphi)."""
+    """Target of the globals head: components (MET_x, MET_y), or polar (MET, METphi)."""
 
 
 class ModelSettings(_Block):
@@ -94,7 +94,7 @@ class VqSettings(_Block):
     commitment_weight: NotNegative = 0.25
     """Weight of the commitment loss in the total loss."""
     dead_code_threshold: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), AS_REAL] = 0.05
-    """A code used less than this fraction of the mean occupancy is re-drawn from the batch."""
+    """A code used less than this fraction of the mean occupancy is drawn again from the batch."""
 
 
 class ResidualVqSettings(VqSettings):
@@ -110,7 +110,7 @@ class FsqSettings(_Block):
     levels: Annotated[
         list[Annotated[int, Field(ge=3, strict=True), AS_INTEGER]], Field(min_length=1)
     ] = [8, 8, 8]
-    """Levels per dimension; their product, at most 65536, is the size of the implied codebook."""
+    """Levels per dimension, at least 3; their product, at most 65536, is the number of codes."""
 
     @field_validator("levels")
     @classmethod
@@ -143,11 +143,11 @@ class TrainSettings(_Block):
     learning_rate: Positive = 1e-3
     """Adam's learning rate, at its start."""
     lr_schedule: Literal["constant", "cosine"] = "constant"
-    """constant, or cosine: falling to zero along a half cosine over the epochs."""
+    """Learning rate over the epochs: constant, or cosine, which falls to 0 along half a cosine."""
     clip_norm: Positive | None = 1.0
     """Largest gradient norm; null switches clipping off."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train; auto takes a GPU when torch sees one."""
+    """Where to train: cpu, cuda, or auto, which takes a GPU when PyTorch sees one."""
 
 
 class ReferenceCell(_Block):
@@ -165,13 +165,13 @@ class CompareSettings(_Block):
     reference: ReferenceCell = ReferenceCell()
     """The cell of results/comparison.csv that the others are compared with."""
     margin_globals: Positive = 0.02
-    """Smallest difference of the globals error that matters; about 1 GeV per MET component."""
+    """Smallest difference of the globals error (G) that matters; about 1 GeV per MET component."""
     margin_tokens_ln: Positive = 0.2231
-    """Smallest difference of ln rec_tokens that matters; ln 1.25, a quarter more error."""
+    """Smallest difference of ln rec_tokens (ln T) that matters; ln 1.25, a quarter more error."""
     margin_physics: Positive = 0.01
     """Smallest change of relative pT sigma68 or median dR that is called physically relevant."""
     min_skill: Positive = 0.9
-    """Skill that a balanced cell needs: 1 is as good as the one-parameter fit, 0 as the mean."""
+    """Skill (S) that a balanced cell needs: the one-parameter fit has 1, the mean about 0."""
     min_code_use: Fraction = 0.2
     """Perplexity per code that an interpretable cell needs."""
     min_relative_speed: Fraction = 0.8
@@ -184,11 +184,11 @@ class PlotSettings(_Block):
     dpi: Annotated[int, Field(ge=50, le=1200, strict=True), AS_INTEGER] = 150
     """Resolution of the PNG files."""
     colormap: Literal["cividis", "viridis", "Blues", "Greys"] = "cividis"
-    """Colours of the heat maps."""
+    """Colours of the heat maps: cividis, viridis, Blues or Greys."""
 
 
 class Variant(_Block):
-    """The grid, or a part of it, trained in another way beside the plain one."""
+    """The grid, or a part of it, trained with other settings beside the plain one."""
 
     latent_space: Annotated[list[LatentSpace], Field(min_length=1)] | None = None
     """Its latent spaces; null takes those of the grid."""
@@ -229,13 +229,13 @@ class Grid(_Block):
     """The axes of the study: every latent space with every globals_beta with every seed."""
 
     latent_space: Annotated[list[LatentSpace], Field(min_length=1)] = ["none", "linear", "vq"]
-    """Kinds of latent space, the columns of the grid."""
+    """Kinds of latent space, the columns of the grid: none, linear, vq, fsq, residual_vq."""
     globals_beta: Annotated[list[NotNegative], Field(min_length=1)] = [0, 1, 10]
-    """Weights of the globals head in the loss, the rows of the grid."""
+    """Weights of the globals head in the loss, the rows of the grid; each 0 or more."""
     seeds: SeedCount = 1
-    """Number of seeds per cell: 0, 1, ... up to one less than this."""
+    """Number of runs per cell; their seeds are 0, 1, 2, ..."""
     variants: dict[VariantName, Variant] = {}
-    """The same grid, or a part of it, trained in other ways beside it."""
+    """The grid, or a part of it, trained with other settings beside it; see controls.yaml."""
 
     @field_validator("latent_space", "globals_beta")
     @classmethod
@@ -314,25 +314,25 @@ class Settings(Grid, ObjectTypesSettings):
     data: str | None = None
     """Path of an existing HDF5 token file; null makes events instead."""
     num_events: Annotated[int, Field(ge=10, strict=True), AS_INTEGER] = 16_000
-    """Number of events to make when data is null."""
+    """Number of events to make when data is null, at least 10."""
     epochs: Count = 20
     """Passes over the training split."""
     missing_runs: Literal["train", "show"] = "train"
-    """train: train what is not there; show: compare the finished runs and mark the others."""
+    """train: train the missing runs; show: compare the finished runs and mark the others."""
     simulate: SimulateSettings = SimulateSettings()
-    """Events made with Pythia 8; not used when data is given."""
+    """Events made with Pythia 8, FastJet and a fast detector; not used when data is given."""
     pack: PackSettings = PackSettings()
     """How events become the numbers that the network sees."""
     model: ModelSettings = ModelSettings()
-    """The autoencoder."""
+    """The autoencoder, identical in every cell of the grid."""
     bottleneck: BottleneckSettings = BottleneckSettings()
-    """Settings of the single latent spaces."""
+    """Settings of each latent space that has any; a run sees only those of its own."""
     train: TrainSettings = TrainSettings()
-    """The optimisation."""
+    """The optimisation, identical in every cell of the grid."""
     compare: CompareSettings = CompareSettings()
-    """What counts as a difference."""
+    """What counts as a difference; changing these trains nothing."""
     plot: PlotSettings = PlotSettings()
-    """The look of the figures."""
+    """How figures look; changing these trains nothing."""
 
     @field_validator("data")
     @classmethod

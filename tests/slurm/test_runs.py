@@ -94,14 +94,14 @@ def test_interrupted(submit):
 
 
 def test_snakemake_is_killed(submit, same_outcome):
-    """The commands of README take a study over from a snakemake that was killed."""
+    """The commands of docs/slurm.md take a study over from a snakemake that was killed."""
     submitted = submit(*ONE_RUN, seconds_per_epoch=0.25)
     before = submitted.wait_for_epochs(3)
     submitted.process.kill()
     submitted.process.wait()
     assert submitted.trainings() == [RUN], "its Slurm job goes on"
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (commands,) = re.findall(r"^ {3}```\n( {3}squeue.*?)^ {3}```", readme, re.M | re.S)
+    page = (ROOT / "docs/slurm.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"^ {3}```\n( {3}squeue.*?)^ {3}```", page, re.M | re.S)
     cancel, unlock, again = (line.strip() for line in commands.splitlines())
     assert again in unlock
     # As typed in a shell that came here by a link.
@@ -142,7 +142,7 @@ def test_run_fails(submit, same_outcome):
     assert f"results/logs/train/runs/{RUN}.log" in output
     assert len(submitted.jobs()) == 1
     alone = ("--group-components", "train=1")
-    assert f"--keep-going {' '.join(alone)}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"--keep-going {' '.join(alone)}" in (ROOT / "docs/slurm.md").read_text(encoding="utf-8")
     submitted.arguments += alone
     submitted.start()
     submitted.wait(returncode=1)

@@ -30,8 +30,7 @@ def test_schema_is_up_to_date(tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_configs_validate(path):
-    """Every config in the repository passes the schema, and the models on top of the defaults."""
-    jsonschema.validate(read(path), read(SCHEMA))
+    """Every config in the repository passes the models; `make check` tries the schema, too."""
     validated(Settings, read(path), str(path))
 
 

@@ -255,14 +255,16 @@ def lines_between_spaces(
         return []
     margins = {TOKENS: settings.margin_tokens_ln, GLOBALS: settings.margin_globals}.items()
     rivals = [space for space in CONTINUOUS if space in axes.spaces and "vq" in axes.spaces]
-    pairs = combinations(axes.spaces, 2)
-    return [
-        *(("4", "vq", m, "vq", rival, above(d)) for rival, (m, d) in product(rivals, margins)),
-        *(("5", "grid", m, a, b, within(d)) for (a, b), (m, d) in product(pairs, margins)),
-        *(("6", "vq", m, "vq", rival, below(d)) for rival, (m, d) in product(rivals, margins)),
-        # Of these, claim 6 needs those of one metric only: see `vq_wins` in answers.py.
-        *(("6", "vq", m, "vq", rival, below(-d)) for (m, d), rival in product(margins, rivals)),
-    ]
+    lines = []
+    for rival, (metric, margin) in product(rivals, margins):
+        lines.append(("4", "vq", metric, "vq", rival, above(margin)))
+        lines.append(("6", "vq", metric, "vq", rival, below(margin)))
+    for (metric, margin), rival in product(margins, rivals):
+        # Claim 6 needs these lines of one metric only: see `vq_wins` in answers.py.
+        lines.append(("6", "vq", metric, "vq", rival, below(-margin)))
+    for (first, second), (metric, margin) in product(combinations(axes.spaces, 2), margins):
+        lines.append(("5", "grid", metric, first, second, within(margin)))
+    return lines
 
 
 def softened_price(axes: Axes, space: str, margin: float) -> Component:

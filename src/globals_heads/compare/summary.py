@@ -59,29 +59,32 @@ def summarise(
 ) -> dict[str, Any]:
     """Return one row of the summary.
 
-    `status` is ok; missing when the run does not count or its files are not all there; diverged
-    when its training ended with a loss that is not finite. A diverged run keeps its key, and no
-    metric of it is shown, so that it can never win a comparison.
+    `status` is missing if the run does not count or lacks a file, diverged if its training ended
+    with a loss that is not finite, else ok. A diverged run gets no metrics, so it cannot win a
+    comparison.
     """
-    row: dict[str, Any] = {**key.columns, "status": "missing"}
-    files = {split: folder.metrics(split) for split in ("train", "val", "test")}
-    tables: dict[str, pd.DataFrame] = {}
+    status, epochs, val_loss = "missing", 0, np.nan
+    clipped = epoch_time = throughput = memory = np.nan
     measured: dict[tuple[str, str], float] = {}
     if counts and folder.is_finished:
-        tables = {split: read_epochs(files[split], key) for split in ("train", "val")}
-        losses = np.concatenate([table["loss"] for table in tables.values()])
-        row["status"] = "ok" if np.isfinite(losses).all() else "diverged"
-        if row["status"] == "ok":
-            measured = read_metrics(files["test"], key)
-    row["epochs"] = len(tables["train"]) if tables else 0
-    best = measured.get(("best_epoch", "all"), np.nan)
-    row["val_loss"] = (
-        tables["val"].set_index("epoch")["loss"].get(best, np.nan) if measured else np.nan
-    )
-    row |= {column: measured.get(source, np.nan) for column, source in TEST_COLUMNS.items()}
-    row["clipped_fraction"] = tables["train"]["clipped_fraction"].mean() if tables else np.nan
-    row |= {column: baselines.get(source, np.nan) for column, source in BASELINE_COLUMNS.items()}
-    row["epoch_time_s"] = tables["train"]["epoch_time_s"].median() if tables else np.nan
-    row["throughput"] = tables["train"]["throughput"].median() if tables else np.nan
-    row["peak_memory_mib"] = tables["train"]["peak_memory_mib"].max() if tables else np.nan
-    return row
+        train, val = (read_epochs(folder.metrics(split), key) for split in ("train", "val"))
+        epochs = len(train)
+        clipped, memory = train["clipped_fraction"].mean(), train["peak_memory_mib"].max()
+        epoch_time, throughput = train["epoch_time_s"].median(), train["throughput"].median()
+        status = "diverged"
+        if np.isfinite([*train["loss"], *val["loss"]]).all():
+            status, measured = "ok", read_metrics(folder.metrics("test"), key)
+            best = measured.get(("best_epoch", "all"), np.nan)
+            val_loss = val.set_index("epoch")["loss"].get(best, np.nan)
+    return {
+        **key.columns,
+        "status": status,
+        "epochs": epochs,
+        "val_loss": val_loss,
+        **{column: measured.get(source, np.nan) for column, source in TEST_COLUMNS.items()},
+        "clipped_fraction": clipped,
+        **{column: baselines.get(source, np.nan) for column, source in BASELINE_COLUMNS.items()},
+        "epoch_time_s": epoch_time,
+        "throughput": throughput,
+        "peak_memory_mib": memory,
+    }

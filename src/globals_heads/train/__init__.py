@@ -1,1 +1,1 @@
-"""Packed events to weights and facts; the only wing that imports torch."""
+"""Packed events and a cfg.yaml in, model.pt and facts out."""

@@ -16,15 +16,15 @@ from globals_heads.validation import validated
 
 
 class Quantised(NamedTuple):
-    """What a bottleneck returns.
+    """The output of a bottleneck for n tokens.
 
     Attributes
     ----------
     z_q
         Latents after the bottleneck, shape (n, D).
     commit
-        Commitment loss, not yet weighted: mean squared distance of z_e from its codes, a scalar;
-        None where the latent space has none.
+        Commitment loss without its weight: the mean squared distance of z_e from its codes, a
+        scalar; None in latent spaces that have no such loss.
     codes
         Code of each token in each quantiser, shape (n, Q); None in continuous latent spaces.
     """
@@ -35,7 +35,7 @@ class Quantised(NamedTuple):
 
 
 class Bottleneck(nn.Module):
-    """The identity, and the interface of all others.
+    """The identity, and the base class of all other bottlenecks.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Bottleneck(nn.Module):
 
 
 class Linear(Bottleneck):
-    """One learned projection; the encoder ends in one too, so this is a negative control."""
+    """A learned linear map. The encoder ends in one, too, so this is a negative control."""
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ class VectorQuantiser(Bottleneck):
     latent_dim
         Size D of the latent vectors.
     settings
-        Of the codebook; `ResidualVqSettings` make several quantisers in a row.
+        Settings of the codebook; `ResidualVqSettings` make several quantisers in a row.
     tokens_per_batch
-        Mean number of real objects in a training batch; sets the mean occupancy.
+        Mean number of real objects in a training batch, which gives the mean occupancy.
     """
 
     def __init__(self, latent_dim: int, settings: VqSettings, tokens_per_batch: float) -> None:
-        # Not at the top: it takes as long to import as torch, and continuous spaces do without.
+        # Not at the top: the import takes as long as torch, and continuous spaces do not need it.
         from vector_quantize_pytorch import ResidualVQ, VectorQuantize
 
         super().__init__()
@@ -98,7 +98,7 @@ class VectorQuantiser(Bottleneck):
             "threshold_ema_dead_code": settings.dead_code_threshold
             * tokens_per_batch
             / settings.codebook_size,
-            # The library computes its loss in training mode only; `forward` does it in both.
+            # The library computes its loss in training mode only; `forward` computes it always.
             "commitment_weight": 0.0,
         }
         self.quantiser: nn.Module = (
@@ -115,13 +115,13 @@ class VectorQuantiser(Bottleneck):
             )
         z_q, codes, _ = self.quantiser(z_e.unsqueeze(0))
         z_q = z_q.squeeze(0)
-        # Only the encoder follows this loss; the codes follow their averages.
+        # This loss trains the encoder alone; the codes follow their moving averages.
         commit = functional.mse_loss(z_e, z_q.detach())
         return Quantised(z_q, commit, codes.reshape(len(z_e), self.num_quantizers))
 
 
 class FiniteScalarQuantiser(Bottleneck):
-    """A few projected latent numbers, each rounded to fixed levels; nothing to commit to."""
+    """A few projected latent numbers, each rounded to fixed levels; it has no commitment loss."""
 
     def __init__(self, latent_dim: int, settings: FsqSettings) -> None:
         from vector_quantize_pytorch import FSQ

@@ -1,4 +1,4 @@
-"""How a codebook is used, from counts pooled over a whole split; pure numpy."""
+"""Use of a codebook, from counts pooled over a whole split; pure numpy."""
 
 from typing import Any
 

@@ -34,7 +34,7 @@ class Reconstruction(NamedTuple):
     pooled
         Pooled latents, the input of the globals head, shape (B, D).
     commit
-        Commitment loss, not yet weighted, or None.
+        Commitment loss without its weight, or None.
     codes
         Codes of the tokens, shape (n, Q), or None.
     """

@@ -1,4 +1,4 @@
-"""model.pt: weights with all that is needed to use them alone."""
+"""model.pt: the weights of a run, with the settings and the normalisation to use them."""
 
 import io
 from pathlib import Path
@@ -16,7 +16,7 @@ SCHEMA_VERSION = 2
 
 
 class TrainedModel(NamedTuple):
-    """What a model.pt holds: a model as it was in its best epoch, 0 if no loss was finite."""
+    """The content of a model.pt: the model of the best epoch, which is 0 if no loss was finite."""
 
     model: TokenAutoencoder
     settings: RunSettings
@@ -35,7 +35,7 @@ def save_model(path: Path, trained: TrainedModel) -> None:
         "diverged": trained.diverged,
         "weights": {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()},
     }
-    # Through memory: torch answers a full disk with an error of its own, not with an OSError.
+    # Through memory: on a full disk torch raises an error of its own instead of an OSError.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with atomic_path(path) as temporary:

@@ -18,7 +18,7 @@ from planted_results import (
 
 from globals_heads.compare.answers import NO, UNTESTED, YES
 from globals_heads.compare.decision_matrix import decision_matrix
-from globals_heads.compare.questions import CLAIMS, Region, claims
+from globals_heads.compare.questions import CLAIMS, claims
 from globals_heads.compare.results import Cell
 from globals_heads.settings import Settings
 from globals_heads.validation import validated
@@ -82,15 +82,3 @@ def test_betas_are_sorted_by_value():
     cells = [Cell("none", beta) for beta in ("10", "9", "0.5")]
     found = quiet(dict(zip(cells, (2, 1, 0), strict=True)), dict.fromkeys(cells, 0.3))
     assert said(found, "E1") == said(found, "E2") == {YES}
-
-
-@pytest.mark.parametrize(
-    ("region", "text"),
-    [
-        (Region(0.02, float("inf")), "> 0.02"),
-        (Region(float("-inf"), -0.223), "< -0.223"),
-        (Region(-0.02, 0.02), "between -0.02 and 0.02"),
-    ],
-)
-def test_a_region_in_words(region, text):
-    assert region.text == text

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from planted_results import CELLS, hide_met, key_of, lose, plant_study, quiet, write_summary
+from planted_results import CELLS, key_of, lose, plant_study, quiet, write_summary
 
 from globals_heads.compare.results import Cell, num_codes, read_results
 from globals_heads.errors import UserError
@@ -90,16 +90,6 @@ def test_a_file_without_arrays_is_refused(tmp_path, content):
     (tmp_path / "events_test.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"events_test\.npz"):
         read(tmp_path)
-
-
-@pytest.mark.parametrize("off_by", [1.02, 0.98])
-def test_without_a_readable_met_there_is_no_skill(tmp_path, off_by):
-    """The skill is a fraction of what the one-parameter fit gains; here it gains nothing."""
-    plant_study(tmp_path)
-    hide_met(tmp_path, off_by)
-    results = read(tmp_path)
-    assert not results.met_is_readable
-    assert math.isnan(results.mean("skill", NONE))
 
 
 @pytest.mark.parametrize(("space", "codes"), [("none", math.nan), ("vq", 512), ("fsq", 1000)])

@@ -108,7 +108,7 @@ def check_figures(study):
 
 def check_report(study):
     """The report is made, with every figure and every table in it."""
-    study.run("report")
+    study.run("--report", "results/report.html")
     page = (study / "results/report.html").read_text(encoding="utf-8")
     names = [f"figures/{name}.svg" for name in FIGURES]
     names += [f"runs/{run}/figures/curves.svg" for run in RUNS]

@@ -87,7 +87,7 @@ def test_bad_config(empty_study):
     ("argument", "part"),
     [
         ("seeds=1e2", "seeds is 100.0, but it should be a valid integer"),
-        ("seeds=", "seeds is ''"),
+        ("seeds=", "seeds is None"),
         ("epoch=5", "did you mean epochs?"),
     ],
 )

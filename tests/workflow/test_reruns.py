@@ -99,7 +99,7 @@ def test_edits_without_effect(study):
         ("train.model", LEARNED),
         ("evaluate.evaluate", {"evaluate", "baselines", *AFTER_EVALUATE}),
         ("evaluate.baselines", {"baselines", *AFTER_EVALUATE}),
-        ("compare.summary", {"collect", *AFTER_SUMMARY, "plot_run"}),
+        ("compare.summary", AFTER_EVALUATE),
         ("compare.verdict", {*ANSWERS, *OF_COMPARISON}),
         ("plot.style", PLOTS),
     ],

@@ -99,16 +99,21 @@ def assert_same(study, undisturbed):
     assert not study.plan(TARGET)
 
 
+def is_under_way(log, started):
+    """Return whether a training has finished an epoch since it was started."""
+    try:
+        return log.stat().st_mtime > started and "[" in log.read_text(encoding="utf-8")
+    except FileNotFoundError:  # also when snakemake deletes it, which a new start does
+        return False
+
+
 def while_training(draw):
     """Return a function that waits until some training is under way, and then a little."""
 
     def wait(study, process):
         logs = [study / f"results/runs/{space}/beta_1/seed_0/run.log" for space in ("none", "vq")]
         started = time.time()
-        while process.poll() is None and not any(
-            log.exists() and log.stat().st_mtime > started and "[" in log.read_text("utf-8")
-            for log in logs
-        ):
+        while process.poll() is None and not any(is_under_way(log, started) for log in logs):
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 1))
 

@@ -120,8 +120,9 @@ def while_training(draw):
     return wait
 
 
+@pytest.mark.slow
 def test_two_kills(create_longer, tmp_path, undisturbed):
-    """The short version: killed hard, then Ctrl-C, both while it trains."""
+    """Killed hard, then Ctrl-C, both while it trains."""
     study = create_longer(tmp_path / "study")
     kill_and_restart(study, ("all", "keyboard"), while_training(random.Random(0)))
     assert_same(study, undisturbed[0])

@@ -405,7 +405,7 @@ def test_a_file_that_may_not_be_read_is_named(study, step, name, part):
     [
         (OSError(5, "Input/output error", "summary.csv"), "Error: .*Input/output error.*again"),
         (MemoryError("Unable to allocate 9 TiB"), "Error: .*more memory.*9 TiB.*fewer events"),
-        (Stopped("Stopped by SIGTERM"), "75"),
+        (Stopped("SIGTERM", "after 2 epochs"), "75"),
     ],
 )
 def test_other_ends_of_a_step(monkeypatch, error, code):

@@ -13,13 +13,8 @@ from globals_heads.provenance import NEUTRAL
 RUNS = {f"runs/{space}/beta_{beta}/seed_0" for space in ("none", "vq") for beta in (0, 1)}
 VQ_RUNS = {run for run in RUNS if run.startswith("runs/vq")}
 RUN = "runs/vq/beta_1/seed_0"
-# Figures of the comparison, and all figures of the grid. They read the summary, which knows the
-# status of each run.
-OF_COMPARISON = {"plot_heatmap", "plot_tradeoff", "plot_chain"}
-FIGURES = {*OF_COMPARISON, "plot_learning_curves", "plot_codebook", "plot_met", "plot_residuals"}
-PLOTS = {"plot_run", *FIGURES}
-ANSWERS = {"compare"}
-AFTER_SUMMARY = {*ANSWERS, *FIGURES}
+PLOTS = {"plot_run", "plot"}
+AFTER_SUMMARY = {"compare", "plot"}
 AFTER_EVALUATE = {"collect", *AFTER_SUMMARY}
 LEARNED = {"train", "evaluate", "baselines", "plot_run", *AFTER_EVALUATE}
 
@@ -100,7 +95,7 @@ def test_edits_without_effect(study):
         ("evaluate.evaluate", {"evaluate", "baselines", *AFTER_EVALUATE}),
         ("evaluate.baselines", {"baselines", *AFTER_EVALUATE}),
         ("compare.summary", AFTER_EVALUATE),
-        ("compare.verdict", {*ANSWERS, *OF_COMPARISON}),
+        ("compare.verdict", AFTER_SUMMARY),
         ("plot.style", PLOTS),
     ],
 )
@@ -157,7 +152,7 @@ def test_larger_grid(study):
 def test_smaller_grid_in_another_order(study):
     """The order of an axis decides numbers and pictures; a value taken away deletes nothing."""
     plan = study.plan(overlay={"latent_space": ["vq", "none"], "globals_beta": [1]})
-    assert {"link_runs", "collect", *FIGURES} <= plan.keys()
+    assert {"link_runs", "collect", "plot"} <= plan.keys()
     assert not plan.keys() & {"configure", "train", "evaluate", "plot_run"}
 
 
@@ -227,17 +222,12 @@ def test_deleted_figures_and_links(study):
     delete(study / "results/by_number")
     for name in ("heatmap_val_loss.svg", "tradeoff.csv", "learning_curves.png"):
         delete(study / "results/figures" / name)
-    assert study.plan() == {
-        "link_runs": 1,
-        "plot_heatmap": 1,
-        "plot_tradeoff": 1,
-        "plot_learning_curves": 1,
-    }
+    assert study.plan() == {"link_runs": 1, "plot": 3}
 
 
 @pytest.mark.parametrize(
     ("deleted", "rules"),
-    [("comparison.csv", {"compare", *OF_COMPARISON}), ("summary.csv", AFTER_EVALUATE)],
+    [("comparison.csv", AFTER_SUMMARY), ("summary.csv", AFTER_EVALUATE)],
 )
 def test_deleted_table(study, deleted, rules):
     """A deleted table is planned again with what is made from it, and no run."""

@@ -22,8 +22,6 @@ from globals_heads.errors import UserError, brief
 
 LOCK = ".lock"
 LOCK_PATIENCE_S = 1.0
-# The log line that names the holder of the lock begins with this word.
-WAITING = "Waiting"
 # A sound file opens within milliseconds, and the slowest disks in use deliver 1 MiB in a second.
 READ_PATIENCE_S = 60
 SLOWEST_READ_BYTES_PER_S = 2**20
@@ -251,7 +249,7 @@ def _lock(stream: TextIO, folder: Path, while_waiting: Callable[[], None]) -> No
                 to_be_named_at = math.inf
                 stream.seek(0)
                 print(
-                    f"{WAITING} for another process that still trains {folder} "
+                    f"Waiting for another process that still trains {folder} "
                     f"({stream.read().strip()})",
                     flush=True,
                 )

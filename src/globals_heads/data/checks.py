@@ -33,10 +33,6 @@ TOKEN_FILE = (
     "cannot be read as HDF5",
     "give a complete token file with `--config data=PATH`, or fetch this one again",
 )
-SIMULATED_FILE = (
-    "is no file of simulated events that can be read",
-    "delete it and run snakemake again",
-)
 SHARD = (
     "cannot be read as a shard of simulated events",
     "delete it and let it be made again",
@@ -82,7 +78,7 @@ def check_dataset(path: Path, file: h5py.File, name: str, found: str | None) -> 
         wanted = f"(events, {NUM_COLUMNS})" if columns else "(events,)"
         raise UserError(
             f"{name} in {path} has the shape {dataset.shape}; it must be {wanted}, "
-            "so store it again in the 92-column layout that config/README.md describes."
+            "so store it again in the 92-column layout that docs/data.md describes."
         )
 
 

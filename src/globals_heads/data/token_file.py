@@ -96,19 +96,6 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
     return {split: Events.from_rows(rows[split], labels[split]) for split in SPLITS}
 
 
-def read_origin(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the settings and the number of events of a simulated token file.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, damaged, or no file of the simulation.
-    """
-    with open_hdf5(path, *checks.SIMULATED_FILE) as file:
-        settings = dict(json.loads(file.attrs["settings"]))
-        return settings, sum(len(file[f"X_{split}"]) for split in SPLITS)
-
-
 def _median_leading_jet(rows: Array, object_types: Mapping[int, str]) -> float:
     jets = [code for code, name in object_types.items() if name in ("jet", "b-jet")]
     pt = objects_of(rows)[..., 1]

@@ -9,7 +9,7 @@ def test_grid(submit_new):
     """Nine runs through Slurm: trainings have a GPU each, never more than there are."""
     axes = {"latent_space": ["none", "linear", "vq"], "globals_beta": [0, 1, 10]}
     # Smaller groups than the profile's, so that there are more of them than GPUs.
-    groups = ["--group-components", "train=3", "measure=18", "compare=100"]
+    groups = ["--group-components", "train=3", "evaluate=18", "compare=100"]
     submitted = submit_new(*groups, **axes)
     with_gpu = []
 
@@ -24,7 +24,7 @@ def test_grid(submit_new):
     assert len(trainings) == 3
     assert {job["gres"] for job in trainings} == {"gres:gpu:1"}
     assert {job["gres"] for job in jobs if job not in trainings} == {"N/A"}
-    assert len(jobs) == 3 + len({"pack", "baselines", "measure", "compare"})
+    assert len(jobs) == 3 + len({"pack", "baselines", "evaluate", "compare"})
     results = submitted.study / "results"
     assert len(list(results.glob("runs/*/*/seed_0/model.pt"))) == 9
     assert (results / "verdict.md").is_file()

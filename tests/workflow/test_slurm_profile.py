@@ -23,7 +23,7 @@ def planned(study, *arguments, environment=None, overlay=None):
 def test_default(empty_study):
     """The grid takes a Slurm job for each stage; trainings alone ask for a GPU."""
     groups, resources = planned(empty_study)
-    assert groups == {"pack": 1, "train": 1, "measure": 1, "compare": 1}
+    assert groups == {"pack": 1, "train": 1, "evaluate": 1, "compare": 1}
     assert resources["train"]["gres"] == "gpu:1"
     assert resources["train"]["slurm_extra"] == "--signal=TERM@60"
     assert {rule for rule in resources if "gres" in resources[rule]} == {"train"}

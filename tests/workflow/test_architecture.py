@@ -19,8 +19,8 @@ MAY_IMPORT = {
     "compare": set(),
     "plot": {"compare"},
 }
-# The same for modules of no stage: the command line, which handles signals, and a check of results.
-DOORS = {"cli.py": {"train"}, "verify.py": {"compare"}}
+# The same for modules of no stage. The command line and the status know how signals stop a training.
+DOORS = {"cli.py": {"train"}, "status.py": {"train"}, "verify.py": {"compare"}}
 # Where a heavy package may be imported.
 HOMES = {
     "torch": ("train/", "evaluate/"),

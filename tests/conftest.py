@@ -67,11 +67,11 @@ class Plan(Counter[str]):
         self.runs: defaultdict[str, set[str]] = defaultdict(set)
         for rule, job in re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)+)", output, re.M):
             if keys := re.search(
-                r"wildcards: grid=(\S+), latent_space=(\S+), globals_beta=(\S+), seed=(\d+)(, figure=\w+)?$",
+                r"wildcards: grid=(\S+), latent_space=(\S+), globals_beta=(\S+), seed=(\d+)\b",
                 job,
                 re.M,
             ):
-                self.runs[rule].add("{}/{}/beta_{}/seed_{}".format(*keys.groups()[:4]))
+                self.runs[rule].add("{}/{}/beta_{}/seed_{}".format(*keys.groups()))
 
 
 class Study:

@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "compare": set(),
     "plot": {"compare"},
 }
-# The same for modules of no stage. The command line and the status know how signals stop a training.
+# The same for modules of no stage: the command line and the status know the signals that stop a
+# training, and verify recomputes the summary.
 DOORS = {"cli.py": {"train"}, "status.py": {"train"}, "verify.py": {"compare"}}
 # Where a heavy package may be imported.
 HOMES = {

@@ -242,7 +242,7 @@ def test_damage_without_end(path, capfd):
     size = content.index(b"GCOL") + 24  # of the first text in the heap of all texts
     content = content[:size] + (2**64 - 16).to_bytes(8, "little") + content[size + 8 :]
     assert end_of_reading(content) == -signal.SIGALRM
-    assert "tokens.h5 (a damaged file can end this step here)" in capfd.readouterr().err
+    assert "tokens.h5 (if this line is the last, it is broken)" in capfd.readouterr().err
 
 
 @pytest.mark.slow

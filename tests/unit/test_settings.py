@@ -47,6 +47,11 @@ variants:
 """
 
 
+@pytest.mark.parametrize(("num_events", "shards"), [(3000, 3), (2500, 3), (10, 1)])
+def test_the_last_shard_may_be_smaller(num_events, shards):
+    assert study().simulate.num_shards(num_events) == shards
+
+
 def test_variants_follow_the_plain_grid():
     names = [key.name for key in study(VARIANTS).runs]
     assert names[:18] == [key.name for key in study("seeds: 2").runs]

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "plot": {"compare"},
 }
 # The same for modules of no stage: the command line, which handles signals, and a check of results.
-DOORS = {"cli.py": {"train"}, "verify.py": {"compare"}}
+ENTRY_POINTS = {"cli.py": {"train"}, "verify.py": {"compare"}}
 # Where a heavy package may be imported.
 HOMES = {
     "torch": ("train/", "evaluate/"),
@@ -68,7 +68,7 @@ def test_homes_of_heavy_packages(path):
 def test_stages_import_one_way(path):
     """A stage imports only earlier stages that it needs, and a module of no stage imports none."""
     own = path.parts[0]
-    allowed = MAY_IMPORT[own] | {own} if own in MAY_IMPORT else DOORS.get(own, set())
+    allowed = MAY_IMPORT[own] | {own} if own in MAY_IMPORT else ENTRY_POINTS.get(own, set())
     stages = {name.split(".")[1] for name in imports(path) if name.startswith("globals_heads.")}
     assert stages & MAY_IMPORT.keys() <= allowed
 

@@ -110,7 +110,12 @@ SHARD = ("--settings", SimulateSettings(fractions={"ttH": 1}).model_dump_json(),
 @pytest.fixture
 def ready_events(monkeypatch):
     """Random events in place of Pythia's."""
-    monkeypatch.setattr(sample, "_accepted_batches", lambda *of: [(random_events(of[-1]), of[-1])])
+
+    def ready(*arguments):
+        count = arguments[-1]
+        return [random_events(count)], dict.fromkeys(("generated", "passed", "kept"), count)
+
+    monkeypatch.setattr(sample, "_accepted_events", ready)
 
 
 @pytest.mark.parametrize("name", ["simulate", "merge", "pack"])

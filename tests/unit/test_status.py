@@ -109,7 +109,7 @@ def test_a_record_that_cannot_be_written_ends_no_training(folder):
 
 def test_a_training_loads_nothing_of_the_view():
     """rich takes a tenth of a second, and more memory."""
-    code = "import sys, globals_heads.train.train; assert 'rich' not in sys.modules"
+    code = "import sys, globals_heads.status; assert 'rich' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -244,15 +244,6 @@ def test_every_number_names_its_unit(met):
     assert {unit for key, unit in found.items() if key not in in_gev | in_rad} == {"1"}
 
 
-def test_tails_are_counted_beyond_three_sigma68():
-    true = objects(1000)
-    made = true.copy()
-    made[:, 2] += np.linspace(-1, 1, 1000)  # sigma68 is 0.68
-    made[:20, 2] = true[:20, 2] + 50
-    measured = table(token_metrics(made, true, np.ones(1000, np.uint8), TYPES))
-    assert measured["token_tail_fraction", "eta"] == pytest.approx(0.02)
-
-
 def test_residuals_by_object_type():
     true = objects(100)
     types = np.where(np.arange(100) < 60, 1, 4).astype(np.uint8)

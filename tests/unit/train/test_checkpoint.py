@@ -237,9 +237,9 @@ def damaged(content):
     """Yield what is left of a file that was cut, emptied or changed somewhere."""
     draw = random.Random(0)
     yield b""
-    for _ in range(10):
+    for _ in range(5):
         yield content[: draw.randrange(len(content))]
-    for _ in range(10):
+    for _ in range(5):
         place = draw.randrange(len(content) - 600)
         yield content[:place] + bytes(512) + content[place + 512 :]  # a block never written
     yield b"text\n" * 100
@@ -268,7 +268,7 @@ def test_one_changed_bit_is_seen_or_harmless(tmp_path, data, undisturbed):
     train(tmp_path / "made", data, stop_at=13)
     content = (tmp_path / "made" / "checkpoint.pt").read_bytes()
     draw = random.Random(0)
-    for number in range(30):
+    for number in range(12):
         place = draw.randrange(len(content))
         changed = bytes([content[place] ^ 1 << draw.randrange(8)])
         folder = tmp_path / str(number)

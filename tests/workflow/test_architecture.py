@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "compare": set(),
     "plot": {"compare"},
 }
-# The same for modules of no stage: the command line, which handles signals, and a check of results.
-ENTRY_POINTS = {"cli.py": {"train"}, "verify.py": {"compare"}}
+# The same for modules of no stage: the command line, which handles signals, the record of a
+# training, which says whether one stopped it, and a check of results.
+ENTRY_POINTS = {"cli.py": {"train"}, "status.py": {"train"}, "verify.py": {"compare"}}
 # Where a heavy package may be imported.
 HOMES = {
     "torch": ("train/", "evaluate/"),

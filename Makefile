@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Extra arguments for pip, for instance the index of a CPU-only or a CUDA build of torch.
 PIP_ARGS ?=
 
-# Of run, report and partial: the profile, and further options such as ARGS='--config seeds=3'.
+# Options of run, report and partial: the profile, and others such as ARGS='--config seeds=3'.
 PROFILE = local
 ARGS =
 
@@ -18,7 +18,7 @@ run: $(INSTALLED)
 	$(SNAKEMAKE)
 
 test: $(INSTALLED) check
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not slurm and not benchmark"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not slurm"
 
 # Lint, format, types, spelling and schemas; no code of the study runs.
 check: $(INSTALLED)
@@ -41,7 +41,7 @@ report: $(INSTALLED)
 	$(SNAKEMAKE) --report results/report.html --report-stylesheet workflow/report/report.css
 
 # The report of the runs that are finished; the others are marked and not trained.
-# Snakemake takes the last --config only, so this joins one in ARGS.
+# Snakemake takes the last --config only, so missing_runs=show is inserted into the one in ARGS.
 SHOW := --config missing_runs=show
 partial: override ARGS := $(if $(filter --config,$(ARGS)),$(subst --config ,$(SHOW) ,$(ARGS)),$(ARGS) $(SHOW))
 partial: report

@@ -159,9 +159,9 @@ def merge(
     object_types: ObjectTypes,
 ) -> None:
     """Merge shards into one token file with the splits train, val and test."""
-    from globals_heads.data.sample import merge_shards, shard_sizes
+    from globals_heads.data.sample import merge_shards
 
-    names = [f"shard_{i}.h5" for i in range(len(shard_sizes(num_events, settings.shard_size)))]
+    names = [f"shard_{i}.h5" for i in range(settings.num_shards(num_events))]
     merge_shards([shards / name for name in names], settings, object_types, num_events, output)
 
 
@@ -218,7 +218,7 @@ def train(
     # Before torch, which takes seconds to import.
     with stop_requests(stop_with_parent) as stop:
         if is_locked(run):
-            update_record(folder, state="waiting")
+            update_record(folder, state="waiting_for_lock")
         with (
             run_lock(run, lambda: stop.raise_if_asked("waiting for another process")),
             recorded(folder),

@@ -1,6 +1,6 @@
 """Facts: what a run measured, as CSV files that carry their own key columns.
 
-They are all that passes from learning to comparing, so anyone's facts can be compared.
+Only facts pass from training and evaluation to comparison.
 """
 
 import csv
@@ -89,7 +89,7 @@ class RunFolder:
             content = load_yaml(self.settings.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{self.settings} is no YAML file that can be read ({error}); "
+                f"{self.settings} cannot be read as YAML ({error}); "
                 "delete it and run snakemake again."
             ) from error
         return validated(RunSettings, content, str(self.settings))

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, HDF5 files opened with care, and the lock of a run."""
+"""Atomic writes, HDF5 files with a time limit and readable errors, and the lock of a run."""
 
 import errno
 import fcntl
@@ -21,9 +21,9 @@ import h5py
 from globals_heads.errors import UserError, brief
 
 LOCK = ".lock"
-LOCK_PATIENCE_S = 1.0
+LOCK_TIMEOUT_S = 1.0
 # A sound file opens within milliseconds, and the slowest disks in use deliver 1 MiB in a second.
-READ_PATIENCE_S = 60
+READ_TIMEOUT_S = 60
 SLOWEST_READ_BYTES_PER_S = 2**20
 
 
@@ -90,7 +90,7 @@ def _sync_folder(folder: Path) -> None:
 def _not_written(path: Path, error: OSError) -> UserError:
     return UserError(
         f"{path} cannot be written ({error.strerror or error}); make its folder writable, "
-        "make room on the disk, or choose another with `snakemake --directory`."
+        "make room on the disk, or work in another folder with `snakemake --directory`."
     )
 
 
@@ -190,7 +190,7 @@ def open_hdf5(path: Path, problem: str, remedy: str) -> Iterator[h5py.File]:
     try:
         # The system's default action ends a process inside a C call; a Python handler cannot.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(READ_PATIENCE_S + path.stat().st_size // SLOWEST_READ_BYTES_PER_S)
+        signal.alarm(READ_TIMEOUT_S + path.stat().st_size // SLOWEST_READ_BYTES_PER_S)
         with h5py.File(path, "r") as file:
             yield file
     except UserError:
@@ -242,7 +242,7 @@ def run_lock(folder: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
 
 def _lock(stream: TextIO, folder: Path, while_waiting: Callable[[], None]) -> None:
     # `is_locked` takes the lock for a moment, so the message waits for longer than that.
-    to_be_named_at = time.monotonic() + LOCK_PATIENCE_S
+    to_be_named_at = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -256,7 +256,7 @@ def _lock(stream: TextIO, folder: Path, while_waiting: Callable[[], None]) -> No
                     flush=True,
                 )
             while_waiting()
-            time.sleep(LOCK_PATIENCE_S / 20)
+            time.sleep(LOCK_TIMEOUT_S / 20)
         except OSError as error:
             raise UserError(
                 f"The file system of {stream.name} has no locks ({error.strerror}), which keep two "

@@ -183,7 +183,7 @@ def open_packed(path: Path) -> PackedData:
         If the file is missing, damaged or of another schema version.
     """
     remedy = "delete it and run snakemake again"
-    with open_hdf5(path, "is no packed file that can be read", remedy) as file:
+    with open_hdf5(path, "cannot be read as a packed file", remedy) as file:
         found = int(file.attrs["schema_version"])
         if found != SCHEMA_VERSION:
             raise UserError(

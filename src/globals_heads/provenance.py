@@ -30,7 +30,7 @@ _EVENTS = ("data.events", "data.token_file", "kinematics")
 _NETWORK = (
     "train.batches",
     "train.bottlenecks",
-    "train.codebook",
+    "train.code_use",
     "train.loss",
     "train.model",
     "train.model_file",
@@ -212,7 +212,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise ValueError("digests should be texts")
     except Exception as error:  # JSON can hold anything in any place
         raise UserError(
-            f"{path} is no manifest that can be read ({brief(error)}); "
+            f"{path} cannot be read as a manifest ({brief(error)}); "
             "delete it and run snakemake again."
         ) from error
     return content

@@ -10,7 +10,14 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from globals_heads.validation import (
     AS_INTEGER,
@@ -32,6 +39,18 @@ MAX_TYPES = 255
 MAX_SHARDS = 100_000
 # Part of the name of a folder, results/runs_NAME.
 VariantName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    names = [format_beta(v) if isinstance(v, float) else v for v in values]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Input should list each value once, but {name} comes twice")
+    return values
+
+
+LatentSpaces = Annotated[list[LatentSpace], Field(min_length=1), AfterValidator(_each_once)]
+Weights = Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class _Block(BaseModel):
@@ -60,6 +79,10 @@ class SimulateSettings(_Block):
         if not any(value.values()):
             raise ValueError("Input should give at least one process a share above 0")
         return {process: share for process, share in value.items() if share > 0}
+
+    def num_shards(self, num_events: int) -> int:
+        """Return how many shards hold `num_events`; the last one may be smaller."""
+        return -(-num_events // self.shard_size)
 
 
 class PackSettings(_Block):
@@ -121,7 +144,7 @@ class FsqSettings(_Block):
 
 
 class BottleneckSettings(_Block):
-    """Settings of each latent space that has any; a run sees only those of its own."""
+    """Settings of the latent spaces that have any. A run gets those of its latent space only."""
 
     vq: VqSettings = VqSettings()
     """Settings of latent_space vq."""
@@ -154,9 +177,9 @@ class ReferenceCell(_Block):
     """The cell that every other one is compared with."""
 
     latent_space: LatentSpace = "linear"
-    """Its latent space."""
+    """Latent space of the reference cell."""
     globals_beta: NotNegative = 1
-    """Its weight of the globals head."""
+    """globals_beta of the reference cell."""
 
 
 class CompareSettings(_Block):
@@ -167,7 +190,7 @@ class CompareSettings(_Block):
     margin_globals: Positive = 0.02
     """Smallest difference of the globals error (G) that matters; about 1 GeV per MET component."""
     margin_tokens_ln: Positive = 0.2231
-    """Smallest difference of ln rec_tokens (ln T) that matters; ln 1.25, a quarter more error."""
+    """Smallest difference of ln rec_tokens that matters; ln 1.25, a quarter more error."""
     margin_physics: Positive = 0.01
     """Smallest change of relative pT sigma68 or median dR that is called physically relevant."""
     min_skill: Positive = 0.9
@@ -190,23 +213,18 @@ class PlotSettings(_Block):
 class Variant(_Block):
     """The grid, or a part of it, trained with other settings beside the plain one."""
 
-    latent_space: Annotated[list[LatentSpace], Field(min_length=1)] | None = None
-    """Its latent spaces; null takes those of the grid."""
-    globals_beta: Annotated[list[NotNegative], Field(min_length=1)] | None = None
-    """Its weights of the globals head; null takes those of the grid."""
+    latent_space: LatentSpaces | None = None
+    """Its latent spaces; null: the latent spaces of the grid."""
+    globals_beta: Weights | None = None
+    """Its weights of the globals head; null: the weights of the grid."""
     seeds: SeedCount | None = None
-    """Its number of seeds per cell; null takes that of the grid."""
+    """Its number of seeds per cell; null: the number of the grid."""
     model: dict[str, Any] = {}
     """Keys of model that differ."""
     bottleneck: dict[str, Any] = {}
     """Keys of bottleneck that differ."""
     train: dict[str, Any] = {}
     """Keys of train that differ."""
-
-    @field_validator("latent_space", "globals_beta")
-    @classmethod
-    def _no_duplicates(cls, value: list[Any] | None) -> list[Any] | None:
-        return None if value is None else _each_once(value)
 
     @model_validator(mode="after")
     def _another_way(self) -> "Variant":
@@ -228,19 +246,14 @@ class Variant(_Block):
 class Grid(_Block):
     """The axes of the study: every latent space with every globals_beta with every seed."""
 
-    latent_space: Annotated[list[LatentSpace], Field(min_length=1)] = ["none", "linear", "vq"]
+    latent_space: LatentSpaces = ["none", "linear", "vq"]
     """Kinds of latent space, the columns of the grid: none, linear, vq, fsq, residual_vq."""
-    globals_beta: Annotated[list[NotNegative], Field(min_length=1)] = [0, 1, 10]
+    globals_beta: Weights = [0, 1, 10]
     """Weights of the globals head in the loss, the rows of the grid; each 0 or more."""
     seeds: SeedCount = 1
     """Number of runs per cell; their seeds are 0, 1, 2, ..."""
     variants: dict[VariantName, Variant] = {}
     """The grid, or a part of it, trained with other settings beside it; see controls.yaml."""
-
-    @field_validator("latent_space", "globals_beta")
-    @classmethod
-    def _no_duplicates(cls, value: list[Any]) -> list[Any]:
-        return _each_once(value)
 
     @field_validator("variants")
     @classmethod
@@ -266,14 +279,6 @@ class Grid(_Block):
                 part.latent_space or self.latent_space,
             )
         ]
-
-
-def _each_once(values: list[Any]) -> list[Any]:
-    names = [format_beta(v) if isinstance(v, float) else v for v in values]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"Input should list each value once, but {name} comes twice")
-    return values
 
 
 class ObjectTypesSettings(_Block):
@@ -326,7 +331,7 @@ class Settings(Grid, ObjectTypesSettings):
     model: ModelSettings = ModelSettings()
     """The autoencoder, identical in every cell of the grid."""
     bottleneck: BottleneckSettings = BottleneckSettings()
-    """Settings of each latent space that has any; a run sees only those of its own."""
+    """Settings of the latent spaces that have any. A run gets those of its latent space only."""
     train: TrainSettings = TrainSettings()
     """The optimisation, identical in every cell of the grid."""
     compare: CompareSettings = CompareSettings()
@@ -356,7 +361,7 @@ class Settings(Grid, ObjectTypesSettings):
 
     @model_validator(mode="after")
     def _few_shards(self) -> "Settings":
-        num_shards = -(-self.num_events // self.simulate.shard_size)
+        num_shards = self.simulate.num_shards(self.num_events)
         if self.data is None and num_shards > MAX_SHARDS:
             raise ValueError(
                 f"simulate.shard_size should be larger: {self.num_events} events would come in "

@@ -32,6 +32,7 @@ STYLES = {
     "waiting": "dim",
     "done": "green",
 }
+# Not `read_settings`: with a thousand runs its checks would take seconds at each refresh.
 NUM_EPOCHS = re.compile(r"^epochs: (\d+)$", re.MULTILINE)
 RUN_NAME = re.compile(r"/beta_[0-9.]+(e[+-]?[0-9]+)?/seed_[0-9]+$")
 TAIL_BYTES = 8192  # holds the last line of a log
@@ -43,7 +44,7 @@ class Record(BaseModel):
     Attributes
     ----------
     state
-        waiting: for another process that trains the same run. A killed process leaves running.
+        waiting_for_lock: another process trains the same run. A killed process leaves running.
     epoch, epochs
         Epochs finished and wanted.
     val_loss
@@ -58,7 +59,7 @@ class Record(BaseModel):
         Time of writing.
     """
 
-    state: Literal["running", "waiting", "stopped", "failed", "finished"] = "running"
+    state: Literal["running", "waiting_for_lock", "stopped", "failed", "finished"] = "running"
     epoch: int = 0
     epochs: int = 0
     val_loss: float | None = None
@@ -171,7 +172,7 @@ def _run_status(results: Path, name: str) -> RunStatus:
     state, note = "waiting", ""
     if is_locked(folder.path):
         state = "running"
-        if recorded_state == "waiting":
+        if recorded_state == "waiting_for_lock":
             holder = _last_line(folder.path / LOCK)
             note = f"another process waits until this one ends: {holder}"
     elif folder.is_finished:
@@ -188,8 +189,8 @@ def _run_status(results: Path, name: str) -> RunStatus:
         shown = untrained
     else:
         note = _reason(train_log)
-        if recorded_state in ("running", "waiting"):
-            note = f"killed without a word; {note or train_log}"
+        if recorded_state in ("running", "waiting_for_lock"):
+            note = f"killed; last line of its log: {note or train_log}"
         state = "failed" if note and recorded_state != "stopped" else "waiting"
     return RunStatus(name, state, shown, note)
 

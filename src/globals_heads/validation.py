@@ -86,18 +86,20 @@ def validated(model: type[M], values: Any, source: str) -> M:
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise UserError(
-            f"The setting {'.'.join(location)} does not exist; its place knows "
+            f"The setting {'.'.join(location)} does not exist; allowed here: "
             f"{', '.join(known)}{hint}; correct it in {source}."
         )
-    must = re.sub("^(Value error, )?(Input|List|String) should", "it should", problem["msg"])
-    must = must.replace(" after validation", "")
+    expected = re.sub("^(Value error, )?(Input|List|String) should", "it should", problem["msg"])
+    expected = expected.replace(" after validation", "")
     if not location and problem["type"] == "value_error":
         # A rule about several settings names them itself.
         raise UserError(
-            f"The setting {must.removeprefix('Value error, ')}; correct it in {source}."
+            f"The setting {expected.removeprefix('Value error, ')}; correct it in {source}."
         )
     what = f"The setting {'.'.join(location)}" if location else "The configuration"
-    raise UserError(f"{what} is {_value(problem['input'])}, but {must}; correct it in {source}.")
+    raise UserError(
+        f"{what} is {_value(problem['input'])}, but {expected}; correct it in {source}."
+    )
 
 
 def require_data(data: str | None) -> None:
@@ -123,7 +125,7 @@ def require_data(data: str | None) -> None:
     except OSError as error:
         raise UserError(f"{what}, which cannot be found ({error.strerror}); {remedy}.") from error
     if not path.is_file():
-        raise UserError(f"{what}, which is no file; {remedy}.")
+        raise UserError(f"{what}, which is not a file; {remedy}.")
     if re.search("[{}]|<[a-z][a-z0-9_]*>", data):
         raise UserError(f"{what}, and Snakemake replaces {{names}} and <names> in paths; {rename}.")
     if not os.access(path, os.R_OK):
@@ -134,7 +136,7 @@ def require_results(path: Path) -> None:
     """Check that the folder of results can be written to, or raise `UserError`."""
     remedy = "make it a folder that you may write to, or work elsewhere with --directory"
     if path.exists() and not path.is_dir():
-        raise UserError(f"{path.absolute()} is no folder; {remedy}.")
+        raise UserError(f"{path.absolute()} is not a folder; {remedy}.")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise UserError(f"{path.absolute()} cannot be written to; {remedy}.")
 

@@ -22,7 +22,7 @@ REMEDIES = {
     "(`sinfo -o '%P %G'`), or STUDY_GPU_PARTITION to another partition",
     "time limit": "lower STUDY_MINUTES, or set STUDY_PARTITION, or STUDY_GPU_PARTITION for "
     "trainings, to a partition that allows more time (`sinfo -o '%P %l'`)",
-    "": "see profiles/slurm/config.yaml for what is asked",
+    "": "compare with the values in profiles/slurm/config.yaml",
 }
 
 

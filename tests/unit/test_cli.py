@@ -32,7 +32,7 @@ from damage import (
     text,
     without_column,
 )
-from random_events import OBJECT_TYPES, random_events
+from random_events import OBJECT_TYPES, random_events, ready_events
 
 from globals_heads import cli
 from globals_heads.data import sample
@@ -117,7 +117,7 @@ def finished(tmp_path_factory):
     write_token_file(path / "tokens.h5", splits, OBJECT_TYPES, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
-        patch.setattr(sample, "_accepted_batches", lambda *of: [(random_events(of[-1]), of[-1])])
+        patch.setattr(sample, "_accepted_events", ready_events)
         for shard in (0, 1):
             output = path / f"shards/shard_{shard}.h5"
             sample.simulate_shard(SHARDS, OBJECT_TYPES, shard, 10, output)
@@ -247,16 +247,16 @@ BAD = [
     ("merge", "shards/shard_1.h5", [attribute("counts", "{")], "cannot be read as a shard"),
     # packed files; unit/test_packed.py has more
     ("train", "packed.h5", UNREADABLE, "packed"),
-    ("train", "packed.h5", [copied_from("tokens.h5"), attribute("info", "[]")], "no packed file"),
+    ("train", "packed.h5", [copied_from("tokens.h5"), attribute("info", "[]")], "as a packed file"),
     ("train", "packed.h5", [attribute("schema_version", 99)], "schema version 99"),
-    ("baselines", "packed.h5", [cut], "no packed file"),
+    ("baselines", "packed.h5", [cut], "as a packed file"),
     # settings of a run
     ("train", CFG, (absent, empty, noise, folder), "cfg.yaml"),
     (
         "train",
         CFG,
         [text(DEEP), text("epochs: 2024-99-99"), text("!!python/object/apply:os.mkdir [hacked]")],
-        "no YAML file",
+        "cannot be read as YAML",
     ),
     ("train", CFG, [text("a: &a [*a]")], "cfg.yaml"),
     ("train", CFG, [edited("latent_dim: 4", f"latent_dim: 1{'0' * 30}")], "latent_dim"),
@@ -269,7 +269,7 @@ BAD = [
         "evaluate",
         MODEL,
         (*UNREADABLE, hostile_torch, hostile_pickle),
-        "no model.pt that can be read",
+        "as a model.pt",
     ),
     (
         "evaluate",

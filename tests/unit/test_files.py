@@ -45,7 +45,7 @@ def test_a_written_file_is_as_readable_as_any_other(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/a\.txt cannot be written .*choose another"):
+    with pytest.raises(UserError, match=r"file/a\.txt cannot be written .*work in another"):
         write_text(tmp_path / "file" / "a.txt", "text")
 
 

@@ -85,5 +85,5 @@ def test_a_packed_file_that_pack_does_not_write_is_refused(tmp_path, damage, par
     path = tmp_path / "packed.h5"
     pack_random(path, PackSettings())
     damage(path)
-    with pytest.raises(UserError, match=rf"packed\.h5 (is no packed|has the).*{part}.*delete it"):
+    with pytest.raises(UserError, match=rf"packed\.h5 (cannot be read|has the).*{part}.*delete it"):
         open_packed(path)

@@ -28,7 +28,7 @@ from globals_heads.settings import Settings
 
 PACKAGE = Path(provenance.__file__).parent
 # They call the steps, and no step imports them.
-DOORS = {"__init__", "__main__", "cli", "verify"}
+ENTRY_POINTS = {"__init__", "__main__", "cli", "verify"}
 # Sub-commands whose name does not begin with the name of their code digest.
 DIGEST_OF = {"merge": "simulate"}
 # The registry imports what draws a figure only when it is drawn.
@@ -78,7 +78,7 @@ def test_each_module_either_decides_a_step_or_is_neutral():
     listed = set(chain(*MODULES.values()))
     assert not listed & set(NEUTRAL)
     assert {name for name in found if not name.endswith("__init__")} | {"__init__"} == (
-        listed | set(NEUTRAL) | DOORS
+        listed | set(NEUTRAL) | ENTRY_POINTS
     )
 
 
@@ -194,7 +194,7 @@ def test_a_manifest_holds_digests_versions_machine_times_and_memory(results):
 def test_a_damaged_manifest_is_named(tmp_path, content):
     path = tmp_path / "manifest_train.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"manifest_train\.json is no manifest .*delete it"):
+    with pytest.raises(UserError, match=r"manifest_train\.json cannot be read .*delete it"):
         read_manifest(path)
 
 

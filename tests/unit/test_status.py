@@ -109,7 +109,7 @@ def test_a_record_that_cannot_be_written_ends_no_training(folder):
 
 def test_a_training_loads_nothing_of_the_view():
     """rich takes a tenth of a second, and more memory."""
-    code = "import sys, globals_heads.train.train; assert 'rich' not in sys.modules"
+    code = "import sys, globals_heads.status; assert 'rich' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -139,7 +139,7 @@ def test_time_since_the_last_epoch_counts(runs, folder):
 
 def test_a_run_for_which_another_process_waits_says_for_whom(runs, folder):
     with locked(folder):
-        update_record(folder, state="waiting")
+        update_record(folder, state="waiting_for_lock")
         update_record(folder, **TWO_EPOCHS)
         assert row(runs)[:2] == ["running", "2/4"]
         found = status(runs)
@@ -224,9 +224,19 @@ def test_a_diverged_run_says_when(runs, folder):
     [
         ("failed", "Error: the disk is full; make room.", "failed", "Error: the disk is full"),
         ("failed", "ValueError: x", "failed", "ValueError: x"),
-        ("running", "[2/4] val_loss=0.2", "failed", "killed without a word; [2/4] val_loss=0.2"),
-        ("running", "", "failed", "killed without a word; "),
-        ("waiting", "Waiting for ...", "failed", "killed without a word; Waiting for ..."),
+        (
+            "running",
+            "[2/4] val_loss=0.2",
+            "failed",
+            "killed; last line of its log: [2/4]",
+        ),
+        ("running", "", "failed", "killed; last line of its log: "),
+        (
+            "waiting_for_lock",
+            "Waiting for ...",
+            "failed",
+            "killed; last line of its log: Waiting for ...",
+        ),
         ("stopped", "Stopped by SIGTERM, after 2 epochs", "waiting", "Stopped by SIGTERM"),
     ],
 )

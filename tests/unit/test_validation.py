@@ -30,7 +30,7 @@ def test_a_name_that_snakemake_cannot_handle_is_refused(tmp_path, name):
     [
         ("missing.h5", "cannot be found .*No such file"),
         ("a" * 300, "cannot be found .*name too long"),
-        ("", "is no file"),
+        ("", "is not a file"),
     ],
 )
 def test_a_path_of_no_file_is_refused(tmp_path, name, part):
@@ -49,7 +49,7 @@ def test_the_folder_of_results_is_one_that_can_be_written_to(tmp_path, monkeypat
     require_results(tmp_path / "results")
     require_results(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file is no folder; make it a folder"):
+    with pytest.raises(UserError, match="file is not a folder; make it a folder"):
         require_results(tmp_path / "file")
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(UserError, match="results cannot be written to; make it a folder"):

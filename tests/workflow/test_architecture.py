@@ -19,9 +19,9 @@ MAY_IMPORT = {
     "compare": set(),
     "plot": {"compare"},
 }
-# The same for modules of no stage: the command line and the status know the signals that stop a
-# training, and verify recomputes the summary.
-DOORS = {"cli.py": {"train"}, "status.py": {"train"}, "verify.py": {"compare"}}
+# The same for modules of no stage: the command line, which handles signals, the record of a
+# training, which says whether one stopped it, and a check of results.
+ENTRY_POINTS = {"cli.py": {"train"}, "status.py": {"train"}, "verify.py": {"compare"}}
 # Where a heavy package may be imported.
 HOMES = {
     "torch": ("train/", "evaluate/"),
@@ -69,7 +69,7 @@ def test_homes_of_heavy_packages(path):
 def test_stages_import_one_way(path):
     """A stage imports only earlier stages that it needs, and a module of no stage imports none."""
     own = path.parts[0]
-    allowed = MAY_IMPORT[own] | {own} if own in MAY_IMPORT else DOORS.get(own, set())
+    allowed = MAY_IMPORT[own] | {own} if own in MAY_IMPORT else ENTRY_POINTS.get(own, set())
     stages = {name.split(".")[1] for name in imports(path) if name.startswith("globals_heads.")}
     assert stages & MAY_IMPORT.keys() <= allowed
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 import yaml
-from random_events import OBJECT_TYPES, pack_random, random_events
+from random_events import OBJECT_TYPES, pack_random, random_events, ready_events
 from typer.testing import CliRunner
 
 from globals_heads.cli import app
@@ -108,13 +108,13 @@ SHARD = ("--settings", SimulateSettings(fractions={"ttH": 1}).model_dump_json(),
 
 
 @pytest.fixture
-def ready_events(monkeypatch):
+def without_pythia(monkeypatch):
     """Random events in place of Pythia's."""
-    monkeypatch.setattr(sample, "_accepted_batches", lambda *of: [(random_events(of[-1]), of[-1])])
+    monkeypatch.setattr(sample, "_accepted_events", ready_events)
 
 
 @pytest.mark.parametrize("name", ["simulate", "merge", "pack"])
-def test_a_full_disk_ends_a_process_with_one_sentence(disk, tmp_path, ready_events, name):
+def test_a_full_disk_ends_a_process_with_one_sentence(disk, tmp_path, without_pythia, name):
     """HDF5 itself would crash at the end of a process that could not write."""
     shard = ["--shard", "0", "--num-events", "10", *SHARD]
     assert step("simulate", tmp_path / "shard_0.h5", *shard) is None
@@ -135,7 +135,7 @@ def test_a_full_disk_ends_a_process_with_one_sentence(disk, tmp_path, ready_even
     assert [path.name for path in disk.iterdir()] == ["filler"], "no litter"
 
 
-def test_simulate_and_merge(disk, ready_events):
+def test_simulate_and_merge(disk, without_pythia):
     settings = SimulateSettings(shard_size=20)
     options = ["--settings", settings.model_dump_json(), *TYPES]
     for shard in (0, 1):

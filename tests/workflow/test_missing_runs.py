@@ -92,7 +92,7 @@ def test_failed_trainings(study):
     good = path.read_text(encoding="utf-8")
     path.write_text(good + KILLED, encoding="utf-8")
     output = study.fail("--keep-going")
-    assert f"{damaged}/cfg.yaml is no YAML file that can be read" in output
+    assert f"{damaged}/cfg.yaml cannot be read as YAML" in output
     path.write_text(good, encoding="utf-8")
     study.run("results/verdict.md", *PARTIAL)
     lost = {RUN: "missing", damaged: "missing"}

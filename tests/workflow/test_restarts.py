@@ -47,8 +47,8 @@ def trained(study):
     return {run: stat.st_mtime_ns for run, stat in times.items() if run not in waiting}
 
 
-def kill_and_restart(study, kinds, moment):
-    """Kill the study once in each way, at moments that `moment` waits for, and let it finish.
+def kill_and_restart(study, kinds, draw, longest_s):
+    """Kill the study once in each way, at random moments of its lives, and let it finish.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def kill_and_restart(study, kinds, moment):
     process = start(study)
     before = {}
     for number, kind in enumerate(kinds):
-        moment(study, process)
+        time.sleep(draw.uniform(0, longest_s))
         if process.poll() is not None:
             assert process.returncode == 0, (study / "output.txt").read_text(encoding="utf-8")
             return number
@@ -99,35 +99,6 @@ def assert_same(study, undisturbed):
     assert not study.plan(TARGET)
 
 
-def is_under_way(log, started):
-    """Return whether a training has finished an epoch since it was started."""
-    try:
-        return log.stat().st_mtime > started and "[" in log.read_text(encoding="utf-8")
-    except FileNotFoundError:  # also when snakemake deletes it, which a new start does
-        return False
-
-
-def while_training(draw):
-    """Return a function that waits until some training is under way, and then a little."""
-
-    def wait(study, process):
-        logs = [study / f"results/runs/{space}/beta_1/seed_0/run.log" for space in ("none", "vq")]
-        started = time.time()
-        while process.poll() is None and not any(is_under_way(log, started) for log in logs):
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 1))
-
-    return wait
-
-
-@pytest.mark.slow
-def test_two_kills(create_longer, tmp_path, undisturbed):
-    """Killed hard, then Ctrl-C, both while it trains."""
-    study = create_longer(tmp_path / "study")
-    kill_and_restart(study, ("all", "keyboard"), while_training(random.Random(0)))
-    assert_same(study, undisturbed[0])
-
-
 @pytest.mark.slow
 def test_ten_kills(create_longer, tmp_path, undisturbed, capsys):
     """At moments drawn from the whole duration; as many studies as that takes."""
@@ -137,9 +108,7 @@ def test_ten_kills(create_longer, tmp_path, undisturbed, capsys):
         studies += 1
         study = create_longer(tmp_path / str(studies))
         kinds = (KILLS * 6)[counts.total() :][:6]
-        number = kill_and_restart(
-            study, kinds, lambda *_: time.sleep(draw.uniform(0, duration * 0.4))
-        )
+        number = kill_and_restart(study, kinds, draw, duration * 0.4)
         counts.update(kinds[:number])
         assert_same(study, finished)
     with capsys.disabled():

@@ -134,7 +134,7 @@ def test_a_damaged_manifest_and_missing_baselines_are_named(study):
     shutil.rmtree(study / "results/data")
     number, problems = verify(study / "results")
     assert number == 4
-    assert problems[0].startswith(f"{manifest} is no manifest that can be read")
+    assert problems[0].startswith(f"{manifest} cannot be read as a manifest")
     assert "1 data sets, of which 0 have baselines" in problems[1]
 
 

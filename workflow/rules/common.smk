@@ -67,7 +67,7 @@ RUNS = (
 )
 COMPARED = {key.name for key in RUNS}
 
-NUM_SHARDS = -(-STUDY.num_events // STUDY.simulate.shard_size)
+NUM_SHARDS = STUDY.simulate.num_shards(STUDY.num_events)
 DATASET = provenance.dataset_name(STUDY.data)
 PACKED = f"results/data/{DATASET}/packed.h5"
 GRID = STUDY.grid.model_dump_json()

@@ -1,4 +1,4 @@
-# From nothing, or from the user's token file, to one packed file that every run reads.
+# Simulated events, or the user's token file, become one packed file.
 
 
 rule simulate:

@@ -1,4 +1,4 @@
-# What the test split says: about each trained run, and about MET without the model under test.
+# Measure each run, and the baselines, on the test split.
 
 
 if STUDY.missing_runs == "train":

@@ -1,4 +1,22 @@
-# One run: its settings and its training. With missing_runs: show nothing is trained.
+# One run: its settings and its training, and links to the runs by their numbers.
+
+
+rule link_runs:
+    output:
+        directory("results/by_number"),
+    log:
+        "results/logs/train/link_runs.log",
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        grid=PLAIN_GRID,
+    shell:
+        "python -m globals_heads link-runs {output} --results results --grid {params.grid:q}"
+        " > {log} 2>&1"
+
+
+# With `missing_runs: show` these rules do not exist.
 
 if STUDY.missing_runs == "train":
 
@@ -30,7 +48,7 @@ if STUDY.missing_runs == "train":
             manifest="results/<run>/facts/manifest_train.json",
             log="results/<run>/run.log",
         log:
-            # The same file as run.log: Snakemake deletes the outputs of a failed job, not its log.
+            # A hard link to run.log. Snakemake deletes run.log when the job fails; this one stays.
             "results/logs/train/<run>.log",
         benchmark:
             "results/benchmarks/train/<run>.tsv"

@@ -24,9 +24,8 @@ MAX_ETA = 20.0
 MAX_ENERGY = 1e12
 # A sample with a smaller efficiency takes hours to simulate.
 MIN_EFFICIENCY = 1e-3
-# Generated events before the efficiency is judged.
-PATIENCE = 5_000
-MIN_EVENTS = 10
+# Generated events before the efficiency is checked.
+MIN_GENERATED = 5_000
 
 # Problem and remedy when HDF5 cannot read a file, for `files.open_hdf5`.
 TOKEN_FILE = (
@@ -126,7 +125,7 @@ def check_rows(path: Path, split: str, rows: Array, labels: Array, num_types: in
     largest = np.maximum(largest, met)
     no_type = (types < 0) | (types > num_types) | (types != np.round(types))
     no_label = (np.abs(labels) >= 2**31) | (labels != np.round(labels))  # NaN differs from itself
-    absurd = real & (np.abs(eta) > MAX_ETA)
+    out_of_range = real & (np.abs(eta) > MAX_ETA)
     beyond = f"no collider reaches {MAX_ENERGY:g}"
     # The quantity, its values, the mask of the wrong ones, and what is allowed.
     table = (
@@ -135,7 +134,7 @@ def check_rows(path: Path, split: str, rows: Array, labels: Array, num_types: in
         ("the label ", labels, no_label, "only integers are allowed"),
         ("the MET ", met, met < 0, "it cannot be negative"),
         ("the energy or momentum ", largest, largest > MAX_ENERGY, beyond),
-        ("eta = ", eta, absurd, f"real objects lie within {MAX_ETA:g}"),
+        ("eta = ", eta, out_of_range, f"real objects lie within {MAX_ETA:g}"),
     )
     for quantity, values, wrong, allowed in table:
         if not wrong.any():
@@ -184,7 +183,7 @@ def check_efficiency(
     settings: SimulateSettings, process: Process, passed: int, generated: int
 ) -> None:
     """Refuse cuts that accept less than one generated event in a thousand."""
-    if generated >= PATIENCE and passed < MIN_EFFICIENCY * generated:
+    if generated >= MIN_GENERATED and passed < MIN_EFFICIENCY * generated:
         raise UserError(
             f"The cuts min_ht_gev {settings.min_ht_gev:g} and min_objects "
             f"{settings.min_objects} accepted {passed} of {generated} {process} events, but "
@@ -210,11 +209,6 @@ def check_shard(
 
 def check_sample(sizes: Mapping[int, int], num_shards: int, num_events: int) -> None:
     """Refuse shards that are not all shards of one sample; `sizes` are events by shard number."""
-    if num_events < MIN_EVENTS:
-        raise UserError(
-            f"num_events is {num_events}, but a sample needs at least {MIN_EVENTS} to fill its "
-            f"three splits; set num_events to {MIN_EVENTS} or more."
-        )
     found = sum(sizes.values())
     if sorted(sizes) != list(range(num_shards)) or found != num_events:
         raise UserError(

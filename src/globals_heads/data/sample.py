@@ -5,7 +5,7 @@ whatever order its shards are made, one by one or side by side.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,6 @@ DESCRIPTION = (
     "again at 1 after {max_seed}; the detector's is NumPy's default_rng([seed, shard, process "
     "index]) with the indices of process_indices."
 )
-
-
-def shard_sizes(num_events: int, shard_size: int) -> list[int]:
-    """Return the number of events of each shard; only the last shard can be smaller."""
-    sizes = [shard_size] * (num_events // shard_size)
-    return [*sizes, num_events % shard_size] if num_events % shard_size else sizes
 
 
 def process_counts(
@@ -117,13 +111,9 @@ def simulate_shard(
     counts = process_counts(settings.fractions, shard * settings.shard_size, num_events)
     rows, labels, tally = [], [], {}
     for process, count in counts.items():
-        generated = passed = 0
-        for events, tried in _accepted_batches(settings, object_types, shard, process, count):
-            rows.append(events.rows[: count - passed])
-            labels.append(events.labels[: count - passed])
-            generated += tried
-            passed += len(events)
-        tally[process] = {"generated": generated, "passed": passed, "kept": count}
+        batches, tally[process] = _accepted_events(settings, object_types, shard, process, count)
+        rows += [events.rows for events in batches]
+        labels += [events.labels for events in batches]
     with new_hdf5(output) as file:
         file["X"] = np.concatenate(rows)
         file["Y"] = np.concatenate(labels)
@@ -190,19 +180,16 @@ def merge_shards(
     )
 
 
-def _accepted_batches(
+def _accepted_events(
     settings: SimulateSettings,
     object_types: Mapping[int, str],
     shard: int,
     process: Process,
     count: int,
-) -> Iterator[tuple[Events, int]]:
-    """Yield batches of accepted events with the number of events generated for each batch.
-
-    It ends once `count` events have been accepted.
-    """
-    if count == 0:
-        return
+) -> tuple[list[Events], dict[str, int]]:
+    """Return `count` accepted events in batches, and how many were generated, passed and kept."""
+    batches: list[Events] = []
+    generated = passed = 0
     seed = pythia_seed(settings.seed, shard, process)
     generator = EventGenerator(process, seed, settings.multiparton)
     rng = np.random.default_rng([settings.seed, shard, _process_index(process)])
@@ -213,10 +200,11 @@ def _accepted_batches(
         collisions = generator.next_batch(int(np.clip(expected, MIN_BATCH, MAX_BATCH)))
         events = detect(collisions, LABEL_OF[process], object_types, rng)
         chosen = accepted(events, object_types, settings.min_ht_gev, settings.min_objects)
+        batches.append(events[chosen][: count - passed])
         generated += len(events)
         passed += int(chosen.sum())
         checks.check_efficiency(settings, process, passed, generated)
-        yield events[chosen], len(events)
+    return batches, {"generated": generated, "passed": passed, "kept": count}
 
 
 def _read_shards(

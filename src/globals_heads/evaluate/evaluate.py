@@ -19,7 +19,7 @@ from globals_heads.facts import Metric, RunFolder, write_arrays, write_metrics
 from globals_heads.kinematics import event_sum, vector_sum
 from globals_heads.packed import DataInfo, PackedData, PackedSplit, log_features
 from globals_heads.settings import RunSettings
-from globals_heads.train import codebook
+from globals_heads.train import code_use
 from globals_heads.train.batches import batches
 from globals_heads.train.loss import count_codes, normalised_period, squared_error
 from globals_heads.train.model import TokenAutoencoder
@@ -56,9 +56,7 @@ class Predictions(NamedTuple):
     codes: NDArray[np.int64] | None
 
 
-def evaluate(
-    data: PackedData, folder: RunFolder, threads: int, expected: RunSettings | None = None
-) -> None:
+def evaluate(data: PackedData, folder: RunFolder, threads: int, expected: RunSettings) -> None:
     """Measure a run's model.pt on the test split and write its facts.
 
     A diverged run gets no metrics of the test split, so that it cannot pass for a result.
@@ -72,7 +70,7 @@ def evaluate(
     threads
         CPU threads.
     expected
-        The settings that the model must have been trained with; None takes any.
+        The settings that the model must have been trained with.
 
     Raises
     ------
@@ -81,7 +79,7 @@ def evaluate(
     """
     torch.set_num_threads(threads)
     trained = load_model(folder.model)
-    if expected is not None and trained.settings != expected:
+    if trained.settings != expected:
         raise UserError(
             f"{folder.model} was trained with other settings ({trained.settings.key.name}) than "
             f"{folder.settings} holds; delete it and run snakemake again."
@@ -92,14 +90,14 @@ def evaluate(
             f"{folder.model} was trained on other packed data than these (another normalisation); "
             "give the file that its run was trained on, or train it again."
         )
-    about = [
+    of_training = [
         Metric("val", "best_epoch", "all", float(trained.best_epoch), "epoch"),
         Metric("train", "diverged", "all", float(trained.diverged), "1"),
         Metric("train", "latent_dim", "all", float(trained.settings.model.latent_dim), "1"),
         Metric("train", "num_parameters", "all", float(num_parameters(trained.model)), "1"),
     ]
     if trained.diverged:
-        write_metrics(folder.metrics("test"), trained.settings.key, about)
+        write_metrics(folder.metrics("test"), trained.settings.key, of_training)
         write_arrays(folder.events("test"))
         return
     splits = {"train": data.train, "val": data.val, "test": data.test}
@@ -124,7 +122,7 @@ def evaluate(
     true, reco = info.objects(data.test.features), info.objects(test.features)
     nmse = tokens_nmse(reco, true, info.objects(data.train.features))
     rows = [
-        *about,
+        *of_training,
         Metric("test", "rec_tokens", "all", float(tokens.mean()), "1"),
         Metric("test", "tokens_nmse", "all", nmse, "1"),
         Metric("test", "skill", "probe", probe_skill, "1"),
@@ -252,7 +250,7 @@ def codebook_metrics(test: Predictions, codebook_size: int, data: PackedData) ->
         return []
     codes = torch.from_numpy(test.codes)
     counts = count_codes(codes, codebook_size).numpy()
-    perplexity, active = codebook.perplexity(counts), codebook.active_codes(counts)
+    perplexity, active = code_use.perplexity(counts), code_use.active_codes(counts)
     rows = [
         Metric("test", "perplexity", "all", perplexity, "1"),
         Metric("test", "active_codes", "all", active, "1"),
@@ -266,7 +264,7 @@ def codebook_metrics(test: Predictions, codebook_size: int, data: PackedData) ->
         chosen = data.test.types == code
         if chosen.any():
             by_type = count_codes(codes[torch.from_numpy(chosen)], codebook_size).numpy()
-            rows.append(Metric("test", "perplexity", name, codebook.perplexity(by_type), "1"))
+            rows.append(Metric("test", "perplexity", name, code_use.perplexity(by_type), "1"))
     return rows
 
 

@@ -68,11 +68,11 @@ def token_metrics(
                 rows += _summary("token", name + suffix, values[mask], unit)
     if len(true):
         distance = delta_r(reco[:, 2], reco[:, 3], true[:, 2], true[:, 3])
-        light = reco[:, 0] < (1 - ENERGY_TOLERANCE) * reco[:, 1] * np.cosh(reco[:, 2])
+        unphysical = reco[:, 0] < (1 - ENERGY_TOLERANCE) * reco[:, 1] * np.cosh(reco[:, 2])
         rows += [
             Metric("test", "token_dr_median", "all", float(np.median(distance)), "1"),
             Metric("test", "token_dr_q95", "all", float(np.quantile(distance, 0.95)), "1"),
-            Metric("test", "token_unphysical_fraction", "all", float(light.mean()), "1"),
+            Metric("test", "token_unphysical_fraction", "all", float(unphysical.mean()), "1"),
         ]
     return rows
 
@@ -100,11 +100,13 @@ def closure_metrics(
     filled = np.diff(offsets) > 0
     if not filled.any():
         return []
-    before, after = (event_quantities(objects, jets, offsets)[filled] for objects in (true, reco))
+    of_true, of_reco = (
+        event_quantities(objects, jets, offsets)[filled] for objects in (true, reco)
+    )
     names = ("ht", "leading_jet_pt", "visible_mass", "sum_pt")
     return [
         Metric("test", f"event_{statistic}", name, value, "GeV")
-        for name, residual in zip(names, (after - before).T, strict=True)
+        for name, residual in zip(names, (of_reco - of_true).T, strict=True)
         for statistic, value in residual_summary(residual).items()
         if statistic in ("bias", "sigma68")
     ]

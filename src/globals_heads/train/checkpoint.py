@@ -85,7 +85,7 @@ class TrainingState:
             "cuda_random": torch.cuda.get_rng_state_all() if on_gpu else [],
             "sums": vars(self.sums),
             "elapsed_s": time.perf_counter() - self.epoch_started,
-            **{name: getattr(self, name) for name in _AS_IT_IS},
+            **{name: getattr(self, name) for name in _PLAIN_FIELDS},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class TrainingState:
         device = self.grad_norms.device
         self.sums = Sums(**{name: value.to(device) for name, value in state["sums"].items()})
         self.epoch_started = time.perf_counter() - state["elapsed_s"]
-        for name in _AS_IT_IS:
+        for name in _PLAIN_FIELDS:
             setattr(self, name, state[name])
         self.grad_norms = self.grad_norms.to(device)
 
@@ -128,10 +128,18 @@ class TrainingState:
             if [facts["epoch"] for facts in history[split]] != list(range(1, epoch)):
                 raise ValueError(f"the history of {split} is not that of {epoch - 1} epochs")
             if not all(type(n) in (int, float) for facts in history[split] for n in facts.values()):
-                raise ValueError(f"the history of {split} holds values that are no numbers")
+                raise ValueError(f"the history of {split} holds values that are not numbers")
 
 
-_AS_IT_IS = ("epoch", "step", "grad_norms", "history", "best_epoch", "best_loss", "best_weights")
+_PLAIN_FIELDS = (
+    "epoch",
+    "step",
+    "grad_norms",
+    "history",
+    "best_epoch",
+    "best_loss",
+    "best_weights",
+)
 
 
 def _require_alike(name: str, found: Any, expected: Any) -> None:
@@ -205,8 +213,8 @@ class Checkpoint:
                 state.load_state_dict(saved)
             except Exception as error:
                 raise UserError(
-                    f"{path} does not hold what its key promises ({brief(error)}); delete it "
-                    "and run the same command again."
+                    f"{path} belongs to this training but cannot be loaded "
+                    f"({brief(error)}); delete it and run the same command again."
                 ) from error
             print(f"resumed from {path.name}, after {state.position}", flush=True)
             return
@@ -215,7 +223,7 @@ class Checkpoint:
         if not path.exists():
             return None
         if not path.is_file():
-            raise UserError(f"{path} is no file; delete it and run the same command again.")
+            raise UserError(f"{path} is not a file; delete it and run the same command again.")
         try:
             content = io.BytesIO(path.read_bytes())
             # torch reads changed numbers silently; the checksums of the archive show them.
@@ -231,7 +239,8 @@ class Checkpoint:
             print(f"{path.name} is damaged and not used ({brief(error)})")
             return None
         if differing:
-            print(f"{path.name} is of another training and not used: other {', '.join(differing)}")
+            others = ", ".join(differing)
+            print(f"{path.name} is not used; another training made it (different {others})")
             return None
         return state
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from globals_heads.packed import DataInfo, Normalisation
 from globals_heads.settings import RunSettings
-from globals_heads.train import codebook
+from globals_heads.train import code_use
 from globals_heads.train.batches import Batch
 from globals_heads.train.model import Reconstruction, TokenAutoencoder
 
@@ -124,8 +124,8 @@ class Loss:
             total += self.bottleneck.commitment_weight * facts["commit"]
         if self.bottleneck.codebook_size and math.isfinite(total):  # latents of NaN have no codes
             counts = sums.code_counts.cpu().numpy()
-            facts["perplexity"] = codebook.perplexity(counts)
-            facts["active_codes"] = codebook.active_codes(counts)
+            facts["perplexity"] = code_use.perplexity(counts)
+            facts["active_codes"] = code_use.active_codes(counts)
         return facts | {"loss": total}
 
 

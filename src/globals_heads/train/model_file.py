@@ -60,12 +60,12 @@ def load_model(path: Path) -> TrainedModel:
             model = TokenAutoencoder(settings, info)
             model.load_state_dict(content["weights"])
             if not all(weights.isfinite().all() for weights in model.state_dict().values()):
-                raise ValueError("weights that are no finite numbers")
+                raise ValueError("weights that are not finite")
             outcome = int(content["best_epoch"]), bool(content["diverged"])
             return TrainedModel(model.eval(), settings, info, *outcome)
     except Exception as error:
         raise UserError(
-            f"{path} is no model.pt that can be read ({brief(error)}); "
+            f"{path} cannot be read as a model.pt ({brief(error)}); "
             f"make it again with `snakemake --profile local -j1 -f {path}`."
         ) from error
     raise UserError(

@@ -39,7 +39,7 @@ class StopRequest:
         Whether the end of the process that started this one is a request to stop, too.
     """
 
-    def __init__(self, with_parent: bool = False) -> None:
+    def __init__(self, with_parent: bool) -> None:
         self.signal: str | None = None
         self.parent = os.getppid() if with_parent else None
 
@@ -57,7 +57,7 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests(with_parent: bool = False) -> Iterator[StopRequest]:
+def stop_requests(with_parent: bool) -> Iterator[StopRequest]:
     """Turn the first of `SIGNALS` into a request to stop; a second one ends the process at once.
 
     After the block has succeeded, signals are ignored: there is nothing left to stop.

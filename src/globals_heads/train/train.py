@@ -187,9 +187,9 @@ def run_epoch(
             if checkpoint:
                 checkpoint.save_if_due(state)
 
-    about = {"epoch": state.epoch, "lr": lr}
+    keys = {"epoch": state.epoch, "lr": lr}
     train_facts = {
-        **about,
+        **keys,
         **loss.facts(state.sums),
         "grad_norm": float(state.grad_norms.mean()),
         "clipped_fraction": float((state.grad_norms > max_norm).float().mean()),
@@ -197,7 +197,7 @@ def run_epoch(
         "throughput": data.train.num_events / train_time,
         "peak_memory_mib": peak_memory_mib(),
     }
-    return train_facts, about | loss.facts(val_sums)
+    return train_facts, keys | loss.facts(val_sums)
 
 
 def has_diverged(state: TrainingState) -> bool:

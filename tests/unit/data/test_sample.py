@@ -15,14 +15,6 @@ from globals_heads.errors import UserError
 from globals_heads.settings import SimulateSettings
 
 
-@pytest.mark.parametrize(
-    ("num_events", "shard_size", "expected"),
-    [(3000, 1000, [1000] * 3), (2500, 1000, [1000, 1000, 500]), (10, 1000, [10])],
-)
-def test_shard_sizes(num_events, shard_size, expected):
-    assert sample.shard_sizes(num_events, shard_size) == expected
-
-
 def test_process_counts_are_exact_over_shards_and_within_one_event_in_each():
     fractions = {"ttZ": 1.0, "tttt": 3.0, "ttH": 1.0, "ttW": 1.0}
     shards = [sample.process_counts(fractions, 1000 * i, 1000) for i in range(3)]
@@ -148,27 +140,25 @@ def test_merged_file_says_where_it_comes_from(shards, tmp_path):
         assert statement in attributes["description"]
 
 
-@pytest.mark.parametrize("problem", ["missing", "twice", "other settings", "broken", "too few"])
+@pytest.mark.parametrize("problem", ["missing", "twice", "other settings", "broken"])
 def test_merging_refuses_what_is_not_this_sample(shards, tmp_path, problem):
-    settings, paths, num_events, output = SETTINGS, list(shards), 48, tmp_path / "a.h5"
+    settings, paths, output = SETTINGS, list(shards), tmp_path / "a.h5"
     if problem == "missing":
         paths = paths[1:]
     elif problem == "twice":
         paths = [paths[0], paths[0]]
     elif problem == "other settings":
         settings = SETTINGS.model_copy(update={"min_objects": 5})
-    elif problem == "broken":
+    else:
         paths[0] = tmp_path / "broken.h5"
         paths[0].write_bytes(b"nothing")
-    else:
-        num_events = 9
-    with pytest.raises(UserError, match=r"made again|num_events to 10"):
-        sample.merge_shards(paths, settings, OBJECT_TYPES, num_events, output)
+    with pytest.raises(UserError, match="made again"):
+        sample.merge_shards(paths, settings, OBJECT_TYPES, 48, output)
     assert not output.exists()
 
 
 def test_cuts_that_nothing_passes_end_with_a_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, "PATIENCE", 60)
+    monkeypatch.setattr(checks, "MIN_GENERATED", 60)
     settings = SimulateSettings(fractions={"ttH": 1.0}, min_ht_gev=13_000)
     with pytest.raises(UserError, match=r"min_ht_gev 13000 .* ttH events.* lower them"):
         sample.simulate_shard(settings, OBJECT_TYPES, 0, 10, tmp_path / "0.h5")

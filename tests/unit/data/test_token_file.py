@@ -228,7 +228,7 @@ def end_of_reading(content):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = Path(folder) / "tokens.h5"
         path.write_bytes(content)
-        patch.setattr(files, "READ_PATIENCE_S", 1)
+        patch.setattr(files, "READ_TIMEOUT_S", 1)
         # A fork, since another Python would take a second to start.
         process = multiprocessing.get_context("fork").Process(target=read_or_refuse, args=(path,))
         process.start()

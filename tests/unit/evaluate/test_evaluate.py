@@ -34,9 +34,9 @@ KEY = RunKey(latent_space="vq", globals_beta=0.5, seed=2)
 
 def train_and_evaluate(data, folder, key=KEY, **settings):
     """Make the facts of one short run in `folder`; return them as of the test split."""
-    run = RunFolder(folder)
-    train(Settings(**{"epochs": 1} | settings).run_settings(key), data, run, threads=1)
-    evaluate(data, run, threads=1)
+    run, of_run = RunFolder(folder), Settings(**{"epochs": 1} | settings).run_settings(key)
+    train(of_run, data, run, threads=1)
+    evaluate(data, run, 1, of_run)
     return read_metrics(run.metrics("test"))
 
 
@@ -91,7 +91,7 @@ def test_the_canonical_error_is_in_units_of_the_training_split(data, run):
 def test_a_model_is_not_measured_on_data_of_other_units(run, tmp_path):
     other = pack_random(tmp_path / "other.h5", PackSettings(), num_events=50)
     with pytest.raises(UserError, match="was trained on other packed data"):
-        evaluate(other, run, threads=1)
+        evaluate(other, run, 1, load_model(run.model).settings)
 
 
 def test_facts_of_a_diverged_run_say_so_and_nothing_of_the_test_split(data, tmp_path):
@@ -116,8 +116,16 @@ def test_predictions_do_not_depend_on_the_batches(data, run, monkeypatch):
     assert len(whole.codes) == len(data.test.features)
 
 
-@pytest.mark.parametrize("latent_space", ["none", "linear", "vq", "residual_vq", "fsq"])
-@pytest.mark.parametrize("target", ["components", "polar"])
+@pytest.mark.parametrize(
+    ("latent_space", "target"),
+    [
+        ("none", "components"),
+        ("linear", "polar"),
+        ("vq", "components"),
+        ("residual_vq", "polar"),
+        ("fsq", "components"),
+    ],
+)
 def test_a_real_run_has_all_its_facts(tmp_path, latent_space, target):
     data = pack_random(tmp_path / "packed.h5", PackSettings(globals_target=target))
     key = RunKey(latent_space=latent_space, globals_beta=1, seed=0)
@@ -167,7 +175,8 @@ def evaluate_planted(tmp_path, monkeypatch, data, turn, pt_factors=(1, 1, 1), si
     """
     folder = RunFolder(tmp_path / "run")
     key = RunKey(latent_space="none", globals_beta=1, seed=0)
-    train(Settings(epochs=1).run_settings(key), data, folder, threads=1)
+    settings = Settings(epochs=1).run_settings(key)
+    train(settings, data, folder, threads=1)
 
     def predicted(_, split):
         place = [split is s for s in (data.train, data.val, data.test)].index(True)
@@ -180,7 +189,7 @@ def evaluate_planted(tmp_path, monkeypatch, data, turn, pt_factors=(1, 1, 1), si
         return Predictions(features, head, pooled, 0.0, None)
 
     monkeypatch.setattr("globals_heads.evaluate.evaluate.predict", predicted)
-    evaluate(data, folder, threads=1)
+    evaluate(data, folder, 1, settings)
     return read_metrics(folder.metrics("test"))
 
 
@@ -312,7 +321,7 @@ def test_errors_per_event_add_up_to_the_facts(data, run):
         assert errors[f"{source}_error"].mean() == pytest.approx(measured["rec_globals", source])
     assert (errors["num_tokens"] == np.diff(data.test.offsets)).all()
     before = run.events("test").read_bytes()
-    evaluate(data, run, threads=1)
+    evaluate(data, run, 1, load_model(run.model).settings)
     assert run.events("test").read_bytes() == before
 
 

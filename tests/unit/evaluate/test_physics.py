@@ -73,11 +73,6 @@ def test_a_mirrored_prediction_shows(met):
     assert measured["met_magnitude_sigma68", "head"] == pytest.approx(0, abs=1e-9)
     assert measured["met_dphi_rms", "head"] > 1.5
     assert abs(measured["met_response", "head:60-80"]) < 0.3
-    # Where all truth points to 30 degrees, the mirror image lies 60 degrees clockwise of it.
-    true = np.tile([80 * math.cos(math.pi / 6), 80 * math.sin(math.pi / 6)], (60, 1))
-    measured = table(met_metrics("head", true * [1, -1], true, SCALE_GEV))
-    assert measured["met_dphi_bias", "head"] == pytest.approx(-math.pi / 3)
-    assert measured["met_response", "head:0-inf"] == pytest.approx(0.5)
 
 
 def test_predictions_around_the_opposite_direction_are_biased_by_half_a_turn():
@@ -128,12 +123,17 @@ def test_response_is_a_ratio_of_means():
     assert measured["met_response", "head:0-inf"] == pytest.approx(expected)
 
 
-def test_the_parallel_resolution_keeps_its_sign():
-    """Half of the predictions are 10 GeV too long and half 10 GeV too short."""
+@pytest.mark.parametrize(
+    ("offset", "right", "zero"),
+    [([0, 10], "parallel", "perpendicular"), ([10, 0], "perpendicular", "parallel")],
+)
+def test_resolutions_keep_their_signs_and_their_directions(offset, right, zero):
+    """Half of the predictions are 10 GeV off to one side and half to the other."""
     true = np.tile([0.0, 90.0], (100, 1))
-    made = true + np.column_stack([np.zeros(100), np.where(np.arange(100) % 2, 10.0, -10.0)])
+    made = true + np.where(np.arange(100) % 2, 1, -1)[:, None] * offset
     measured = table(met_metrics("head", made, true, 1.0))
-    assert measured["met_parallel_sigma68", "head:0-inf"] == pytest.approx(10)
+    assert measured[f"met_{right}_sigma68", "head:0-inf"] == pytest.approx(10)
+    assert measured[f"met_{zero}_sigma68", "head:0-inf"] == pytest.approx(0, abs=1e-9)
 
 
 def test_what_points_backwards_has_no_corrected_resolution(met):
@@ -156,15 +156,6 @@ def test_response_and_resolution_of_a_shrunken_prediction(met):
         (high - low) / 2 / 0.7
     )
     assert measured["met_perpendicular_sigma68", "head:60-80"] == pytest.approx(0, abs=1e-9)
-
-
-def test_perpendicular_resolution():
-    """Half of the predictions lie 10 GeV to the left and half 10 GeV to the right."""
-    true = np.tile([0.0, 90.0], (100, 1))
-    made = true + np.column_stack([np.where(np.arange(100) % 2, 10.0, -10.0), np.zeros(100)])
-    measured = table(met_metrics("head", made, true, 1.0))
-    assert measured["met_perpendicular_sigma68", "head:0-inf"] == pytest.approx(10)
-    assert measured["met_parallel_sigma68", "head:0-inf"] == pytest.approx(0, abs=1e-9)
 
 
 def test_events_without_met_have_no_direction():
@@ -253,15 +244,6 @@ def test_every_number_names_its_unit(met):
     assert {unit for key, unit in found.items() if key not in in_gev | in_rad} == {"1"}
 
 
-def test_tails_are_counted_beyond_three_sigma68():
-    true = objects(1000)
-    made = true.copy()
-    made[:, 2] += np.linspace(-1, 1, 1000)  # sigma68 is 0.68
-    made[:20, 2] = true[:20, 2] + 50
-    measured = table(token_metrics(made, true, np.ones(1000, np.uint8), TYPES))
-    assert measured["token_tail_fraction", "eta"] == pytest.approx(0.02)
-
-
 def test_residuals_by_object_type():
     true = objects(100)
     types = np.where(np.arange(100) < 60, 1, 4).astype(np.uint8)
@@ -310,18 +292,6 @@ def test_closure_counts_jets_and_skips_empty_events():
     leading = [true[:2, 1].max(), true[3:5, 1].max()]
     assert measured["event_bias", "leading_jet_pt"] == pytest.approx(0.1 * np.mean(leading))
     assert {"visible_mass", "sum_pt"} <= {group for _, group in measured}
-
-
-def test_closure_by_hand():
-    """Two jets back to back, one made 10 GeV too hard: HT, leading pT and the sum are off by 10."""
-    true = np.array([[40, 40, 0, 0], [40, 40, 0, np.pi]], dtype=float)
-    made = true + np.array([[10, 10, 0, 0], [0, 0, 0, 0]])
-    measured = table(closure_metrics(made, true, np.ones(2, np.uint8), TYPES, np.array([0, 2])))
-    assert measured["event_bias", "ht"] == pytest.approx(10)
-    assert measured["event_bias", "leading_jet_pt"] == pytest.approx(10)
-    assert measured["event_bias", "sum_pt"] == pytest.approx(10)
-    # Massless and back to back: m^2 = 4 pT1 pT2.
-    assert measured["event_bias", "visible_mass"] == pytest.approx(2 * math.sqrt(50 * 40) - 80)
 
 
 def test_a_single_massless_object_has_no_mass():

@@ -53,7 +53,7 @@ class StopAt(StopRequest):
     """Ask to stop the `number`-th time that anybody looks."""
 
     def __init__(self, number=math.inf):
-        super().__init__()
+        super().__init__(with_parent=False)
         self.left = number
 
     @property
@@ -98,21 +98,19 @@ def undisturbed(data, tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("latent_space", ["none", "linear", "vq", "residual_vq", "fsq"])
-def test_stopped_anywhere_the_outcome_is_the_same(
-    tmp_path, data, undisturbed, latent_space, capsys
-):
+def test_stopped_anywhere_the_outcome_is_the_same(tmp_path, data, undisturbed, capsys):
+    """In vq, which has the most state; the next test stops all latent spaces at every step."""
     for stop_at in range(1, NUM_TICKS + 1):
         folder = tmp_path / str(stop_at)
-        assert not train(folder, data, latent_space, stop_at)
+        assert not train(folder, data, stop_at=stop_at)
         torch.rand(5)  # the state of another process
         capsys.readouterr()
-        assert train(folder, data, latent_space)
+        assert train(folder, data)
         epochs, looks = divmod(stop_at - 1, 5)
         assert capsys.readouterr().out.startswith(
             f"resumed from checkpoint.pt, after {epochs} epochs and {min(looks + 1, 4)} steps\n"
         )
-        assert outcome(folder) == undisturbed(latent_space)
+        assert outcome(folder) == undisturbed()
 
 
 @pytest.mark.parametrize("latent_space", ["none", "linear", "vq", "residual_vq", "fsq"])
@@ -239,9 +237,9 @@ def damaged(content):
     """Yield what is left of a file that was cut, emptied or changed somewhere."""
     draw = random.Random(0)
     yield b""
-    for _ in range(10):
+    for _ in range(5):
         yield content[: draw.randrange(len(content))]
-    for _ in range(10):
+    for _ in range(5):
         place = draw.randrange(len(content) - 600)
         yield content[:place] + bytes(512) + content[place + 512 :]  # a block never written
     yield b"text\n" * 100
@@ -270,7 +268,7 @@ def test_one_changed_bit_is_seen_or_harmless(tmp_path, data, undisturbed):
     train(tmp_path / "made", data, stop_at=13)
     content = (tmp_path / "made" / "checkpoint.pt").read_bytes()
     draw = random.Random(0)
-    for number in range(30):
+    for number in range(12):
         place = draw.randrange(len(content))
         changed = bytes([content[place] ^ 1 << draw.randrange(8)])
         folder = tmp_path / str(number)
@@ -297,7 +295,7 @@ def test_a_checkpoint_of_another_training_is_named_and_not_used(
     train(tmp_path, data, stop_at=13)
     assert train(tmp_path, data, key=KEY | {"code": "c"})
     log = capsys.readouterr().out
-    assert "checkpoint.pt is of another training and not used: other code\n" in log
+    assert "checkpoint.pt is not used; another training made it (different code)\n" in log
     assert "resumed" not in log
     assert outcome(tmp_path) == undisturbed()
 
@@ -317,7 +315,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, data, capsys):
 
 def test_a_checkpoint_whose_key_is_a_lie_is_named(tmp_path, data):
     train(tmp_path, data, "none", stop_at=3)
-    with pytest.raises(UserError, match=r"checkpoint\.pt does not hold .* delete it and run"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt .* cannot be loaded .*delete it and run"):
         train(tmp_path, data, "vq")
 
 
@@ -361,13 +359,13 @@ def test_a_checkpoint_of_the_right_key_and_a_wrong_content_is_named(tmp_path, da
     saved = torch.load(path, weights_only=True)
     damage(saved["state"])
     torch.save(saved, path)
-    with pytest.raises(UserError, match=r"checkpoint\.pt does not hold .* delete it and run"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt .* cannot be loaded .*delete it and run"):
         train(tmp_path, data, "none")
 
 
 def test_a_checkpoint_that_is_no_file_is_named(tmp_path, data):
     os.mkfifo(tmp_path / "checkpoint.pt")
-    with pytest.raises(UserError, match=r"checkpoint\.pt is no file; delete it"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt is not a file; delete it"):
         train(tmp_path, data)
 
 

@@ -93,7 +93,7 @@ def test_a_missing_gpu_is_named(monkeypatch):
         choose_device("cuda")
 
 
-@pytest.mark.parametrize("latent_space", ["none", "vq", "residual_vq", "fsq"])
+@pytest.mark.parametrize("latent_space", ["none", "vq", "fsq"])
 def test_a_batch_without_objects_counts_for_its_globals_alone(tmp_path, packed, latent_space):
     """Batches of one event, some of them empty: nothing is divided by zero objects."""
     settings = run_settings(latent_space, train=TrainSettings(batch_size=1), epochs=1)

@@ -1,4 +1,7 @@
-"""Use of a codebook, from counts pooled over a whole split; pure numpy."""
+"""How much of a codebook is used: perplexity and active codes.
+
+The codebooks themselves are in bottlenecks.py. Pure numpy.
+"""
 
 from typing import Any
 

@@ -363,13 +363,13 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
 
 
 def _measured_json(measured: Measured) -> dict[str, Any]:
-    component = measured.component._asdict()
-    weights = {cell.name: weight for cell, weight in component.pop("weights").items()}
+    component = measured.component
     intervals = ("interval", "strict_interval", "event_interval", "region")
     numbers = asdict(measured.estimate) | {name: getattr(measured, name) for name in intervals}
     return {
-        **component,
-        "weights": weights,
+        "name": component.name,
+        "metric": component.metric,
+        "weights": {cell.name: weight for cell, weight in component.weights.items()},
         **{name: _rounded(value) for name, value in numbers.items()},
         "physically_relevant": measured.physically_relevant,
     }

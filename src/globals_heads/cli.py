@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import BaseModel
 
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
@@ -56,8 +57,8 @@ def main() -> None:
         sys.exit(f"Error: {error}")
     except OSError as error:  # any other file that cannot be read or written
         sys.exit(
-            f"Error: {brief(error)}; see that this file is there, that you may read it and write "
-            "beside it, and that the disk has room, then run the same command again."
+            f"Error: {brief(error)}; check that the file exists and is readable, that its folder "
+            "is writable, and that the disk has room, then run the same command again."
         )
     except MemoryError as error:
         sys.exit(
@@ -91,7 +92,14 @@ def _loaded(text: str) -> Any:
         ) from error
 
 
-SETTINGS_HELP = "The block of this step in config/config.yaml; missing keys have their defaults."
+def settings_option(
+    model: type[BaseModel],
+    text: str = "The block of this step in config/config.yaml; missing keys have their defaults.",
+) -> Any:
+    """Return the option --settings, which holds a `model` as JSON or YAML."""
+    return typer.Option("--settings", parser=_parsed(model), metavar="JSON", help=text)
+
+
 Output = Annotated[Path, typer.Argument(help="The file to make.")]
 Run = Annotated[Path, typer.Argument(help="The run's folder, which holds its cfg.yaml.")]
 Data = Annotated[Path, typer.Option(help="The packed file.")]
@@ -99,33 +107,9 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 GridOption = Annotated[
     Grid, typer.Option(parser=_parsed(Grid), metavar="JSON", help="The axes of the study.")
 ]
-SimulateOption = Annotated[
-    SimulateSettings,
-    typer.Option(
-        "--settings", parser=_parsed(SimulateSettings), metavar="JSON", help=SETTINGS_HELP
-    ),
-]
-PackOption = Annotated[
-    PackSettings,
-    typer.Option("--settings", parser=_parsed(PackSettings), metavar="JSON", help=SETTINGS_HELP),
-]
-RunOption = Annotated[
-    RunSettings,
-    typer.Option(
-        "--settings",
-        parser=_parsed(RunSettings),
-        metavar="JSON",
-        help="As in a cfg.yaml.",
-    ),
-]
-CompareOption = Annotated[
-    CompareSettings,
-    typer.Option("--settings", parser=_parsed(CompareSettings), metavar="JSON", help=SETTINGS_HELP),
-]
-PlotOption = Annotated[
-    PlotSettings,
-    typer.Option("--settings", parser=_parsed(PlotSettings), metavar="JSON", help=SETTINGS_HELP),
-]
+SimulateOption = Annotated[SimulateSettings, settings_option(SimulateSettings)]
+PlotOption = Annotated[PlotSettings, settings_option(PlotSettings)]
+FigureName = Annotated[str, typer.Argument(help="Its name; a wrong one lists all names.")]
 ObjectTypes = Annotated[
     Any,  # dict[int, str], which typer does not know
     typer.Option(parser=_object_types, metavar="JSON", help="Name of each object-type code."),
@@ -169,7 +153,7 @@ def merge(
 def pack(
     events: Annotated[Path, typer.Argument(help="The token file.")],
     output: Output,
-    settings: PackOption,
+    settings: Annotated[PackSettings, settings_option(PackSettings)],
     object_types: ObjectTypes,
 ) -> None:
     """Check a token file and pack it."""
@@ -186,7 +170,7 @@ def baselines(
     errors: Annotated[Path, typer.Option(help="The file of the errors per event to make.")],
     manifest: Annotated[Path, typer.Option(help="The file to make that says from what.")],
     data: Data,
-    settings: RunOption,
+    settings: Annotated[RunSettings, settings_option(RunSettings, "As in a cfg.yaml.")],
     threads: Threads = 1,
 ) -> None:
     """Measure predictions of MET without the model under test."""
@@ -284,7 +268,11 @@ def collect(
 
 
 @app.command()
-def compare(results: ResultsFolder, baselines: BaselinesFolder, settings: CompareOption) -> None:
+def compare(
+    results: ResultsFolder,
+    baselines: BaselinesFolder,
+    settings: Annotated[CompareSettings, settings_option(CompareSettings)],
+) -> None:
     """Compare all cells and answer the study's questions.
 
     Makes comparison.csv, verdict.md, verdict.rst, verdict.json and the pages of both tables in the
@@ -297,7 +285,7 @@ def compare(results: ResultsFolder, baselines: BaselinesFolder, settings: Compar
 
 @app.command()
 def plot(
-    figure: Annotated[str, typer.Argument(help="Its name; a wrong one lists all names.")],
+    figure: FigureName,
     output: Output,
     results: ResultsFolder,
     baselines: BaselinesFolder,
@@ -314,8 +302,8 @@ def plot(
 @app.command()
 def plot_run(
     run: Run,
+    figure: FigureName,
     settings: PlotOption,
-    figure: Annotated[str, typer.Option(help="Its name.")] = "curves",
 ) -> None:
     """Draw a figure of one run into the folder figures of the run."""
     from globals_heads.plot.figures import draw_run
@@ -362,4 +350,12 @@ def verify(results: ResultsFolder = Path("results")) -> None:
 @app.command()
 def schema(output: Output) -> None:
     """Write the JSON schema of the configuration as YAML."""
-    write_text(output, yaml.safe_dump(Settings.model_json_schema(), sort_keys=False))
+    content = _without_titles(Settings.model_json_schema())
+    write_text(output, yaml.safe_dump(content, sort_keys=False))
+
+
+def _without_titles(value: Any) -> Any:
+    # Pydantic's titles say the same as the names of the keys.
+    if isinstance(value, dict):
+        return {key: _without_titles(each) for key, each in value.items() if key != "title"}
+    return [_without_titles(each) for each in value] if isinstance(value, list) else value

@@ -59,7 +59,6 @@ MODULES = {
     ),
     "plot": (
         *_RESULTS,
-        "compare.comparison",
         "plot.epochs",
         "plot.figures",
         "plot.grid",

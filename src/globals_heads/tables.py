@@ -1,4 +1,4 @@
-"""Facts as pandas tables: readers of what runs wrote, which refuse damaged files."""
+"""Read facts and the summary as tables, and say which facts are columns of the summary."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from globals_heads.errors import UserError, brief
-from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
-from globals_heads.settings import Grid, RunKey
+from globals_heads.facts import EPOCH_COLUMNS, Metric
+from globals_heads.settings import RunKey
 
 KEY_COLUMNS = ("run", "latent_space", "globals_beta", "seed", "variant")
 # All other columns hold numbers.
@@ -82,7 +82,7 @@ def read_facts(
             table[name] = pd.to_numeric(table[name])
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"{path} is no table of facts that can be read ({brief(error)}); "
+            f"{path} cannot be read as a table of facts ({brief(error)}); "
             "delete it and run snakemake again."
         ) from error
     if "variant" in table:
@@ -130,7 +130,8 @@ def read_summary(path: Path, columns: Collection[str] = ()) -> pd.DataFrame:
         If it lacks one of `columns`, names a run twice, or has a status that there is not.
     """
     table = read_facts(path, columns=[*KEY_COLUMNS, "status", *columns])
-    twice, unknown = table.duplicated(["run", "variant"]), ~table["status"].isin(STATUSES)
+    twice = table.duplicated(["run", "variant"]) | table.duplicated([*KEY_COLUMNS[1:]])
+    unknown = ~table["status"].isin(STATUSES)
     if twice.any() or unknown.any():
         row = table[twice | unknown].iloc[0]
         raise UserError(
@@ -138,37 +139,3 @@ def read_summary(path: Path, columns: Collection[str] = ()) -> pd.DataFrame:
             f"{', '.join(sorted(STATUSES))}; delete it and run snakemake again."
         )
     return table
-
-
-def read_grid_rows(path: Path, grid: Grid) -> pd.DataFrame:
-    """Return the summary's rows of the plain grid, by the names of their runs.
-
-    Raises
-    ------
-    UserError
-        If the summary is damaged, or has no row of one of the grid's runs.
-    """
-    table = read_summary(path, [*TEST_COLUMNS, *BASELINE_COLUMNS])
-    table = table[table["variant"] == ""].set_index("run", drop=False)
-    lacking = [key.name for key in grid.plain.runs if key.name not in table.index]
-    if lacking:
-        raise UserError(
-            f"{path} has no row of {lacking[0]}; delete it and run snakemake again, or give the "
-            "--grid that it was made with."
-        )
-    return table
-
-
-def read_runs(grid: Grid, table: pd.DataFrame, results: Path, split: str) -> pd.DataFrame:
-    """Return the facts of all runs of `grid` that the summary `table` does not call missing.
-
-    Without any, the table has no rows and the columns that figures look at.
-    """
-    columns = Metric._fields if split == "test" else EPOCH_COLUMNS
-    keys = [key for key in grid.runs if table["status"][key.name] != "missing"]
-    if not keys:
-        return pd.DataFrame(columns=[*grid.runs[0].columns, *columns])
-    return pd.concat(
-        [read_facts(RunFolder.of(results, key.name).metrics(split), key, columns) for key in keys],
-        ignore_index=True,
-    )

@@ -3,7 +3,6 @@
 What no longer fits the config, the data or the code is for `snakemake -n` to say.
 """
 
-from contextlib import suppress
 from pathlib import Path
 
 from globals_heads.compare.summary import summary_lines
@@ -41,9 +40,19 @@ def verify(results: Path) -> tuple[int, list[str]]:
     runs = [RunFolder.of(results, key.name) for key in keys if key.name not in missing]
     problems = [problem for run in runs for problem in _problems_of_run(run)]
     try:
-        data = _data_folder(results, runs)
-        problems += _problems_of_data(data)
-        expected = summary_lines(keys, results, data / "baselines.csv", missing)
+        manifests = sorted(results.glob("data/*/manifest_baselines.json"))
+        problems += [problem for path in manifests for problem in _problems_of_data(path)]
+        folders = {_packed_data(path): path.parent for path in manifests}
+        used = {data for run in runs if (data := _packed_data(run.manifest("train")))}
+        found = used & set(folders)
+        if len(used) != 1 or not found:
+            raise UserError(
+                f"The {len(runs)} finished runs in {results} were trained on {len(used)} data "
+                f"sets, of which {len(found)} have baselines in {results / 'data'}, so the summary "
+                "cannot be checked; run snakemake again."
+            )
+        baselines = folders[found.pop()] / "baselines.csv"
+        expected = summary_lines(keys, results, baselines, missing)
     except UserError as error:
         return len(runs), [*problems, str(error)]
     lines = summary.read_text(encoding="utf-8").splitlines()
@@ -71,14 +80,22 @@ def _problems_of_run(run: RunFolder) -> list[str]:
     return problems
 
 
-def _problems_of_data(folder: Path) -> list[str]:
+def _problems_of_data(manifest: Path) -> list[str]:
     """Return a sentence for each file of a data set that was changed after its step."""
-    manifest, packed = folder / "manifest_baselines.json", folder / "packed.h5"
-    problems = _changed_outputs(manifest, folder)
+    packed = manifest.with_name("packed.h5")
+    problems = _changed_outputs(manifest, manifest.parent)
     # Packed data may be deleted once all runs are finished.
-    if packed.exists() and file_digest(packed) != read_manifest(manifest)["inputs"]["packed data"]:
+    if packed.exists() and file_digest(packed) != _packed_data(manifest):
         problems.append(_changed(packed, "pack"))
     return problems
+
+
+def _packed_data(manifest: Path) -> str:
+    """Return the digest of the packed data of a step; empty if its manifest is damaged."""
+    try:
+        return str(read_manifest(manifest)["inputs"]["packed data"])
+    except UserError:  # those who check the step name it
+        return ""
 
 
 def _changed_outputs(manifest: Path, folder: Path) -> list[str]:
@@ -92,29 +109,3 @@ def _changed_outputs(manifest: Path, folder: Path) -> list[str]:
 
 def _changed(path: Path, step: str) -> str:
     return f"{path} was changed after the step {step}; {REMEDY}."
-
-
-def _data_folder(results: Path, runs: list[RunFolder]) -> Path:
-    """Return the folder of the data set on which the runs were trained.
-
-    Raises
-    ------
-    UserError
-        If no run is finished, the runs have different data, or the baselines are missing.
-    """
-    used = set()
-    for run in runs:
-        with suppress(UserError):  # `_problems_of_run` names a damaged manifest
-            used.add(read_manifest(run.manifest("train"))["inputs"]["packed data"])
-    found = [
-        path.parent
-        for path in sorted(results.glob("data/*/manifest_baselines.json"))
-        if read_manifest(path)["inputs"]["packed data"] in used
-    ]
-    if len(used) != 1 or not found:
-        raise UserError(
-            f"The {len(runs)} finished runs in {results} were trained on {len(used)} data sets, of "
-            f"which {len(found)} have baselines in {results / 'data'}, so the summary cannot be "
-            "checked; run snakemake again."
-        )
-    return found[0]

@@ -110,5 +110,5 @@ def plant_grid(folder, grid):
 
 def write_tables(folder, grid):
     """Write summary.csv, comparison.csv and the verdict from the facts of all runs."""
-    collect(grid, folder, folder / "baselines.csv", folder / "summary.csv")
+    collect(grid, folder, folder / "baselines.csv", folder / "summary.csv", ())
     compare(folder, folder, CompareSettings())

@@ -80,7 +80,7 @@ def command_lines():
             *("--baselines", "."),
         ],
         "compare": ["--results", ".", "--baselines", ".", "--settings", "{}"],
-        "plot-run": [VQ, "--settings", "{}"],
+        "plot-run": [VQ, "curves", "--settings", "{}"],
         "plot": [
             *("tradeoff", "tradeoff.svg", "--results", ".", "--baselines", "."),
             *("--grid", grid, "--settings", "{}"),

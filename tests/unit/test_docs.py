@@ -123,7 +123,7 @@ def descriptions(model, prefix=""):
 def test_columns(tmp_path):
     """docs/results.md describes every column of the tables, and no other."""
     write_metrics(tmp_path / "baselines.csv", None, [])
-    collect(Grid(), tmp_path, tmp_path / "baselines.csv", tmp_path / "summary.csv")
+    collect(Grid(), tmp_path, tmp_path / "baselines.csv", tmp_path / "summary.csv", ())
     assert documented("### summary.csv") == set(pd.read_csv(tmp_path / "summary.csv"))
     table = comparison(quiet(LN_T, G), CompareSettings())
     assert documented("### comparison.csv") == set(table)

@@ -103,31 +103,28 @@ def shard_events(wildcards):
     return min(size, STUDY.num_events - int(wildcards.shard) * size)
 
 
-def run_folder(wildcards):
-    """Return the folder of a run, below results."""
-    return RUN.format(**dict(wildcards.items()))
-
-
-def require_run(wildcards):
-    """Return no input files; end with one sentence if the study has no such run."""
-    path = run_folder(wildcards)
+def run_key(wildcards):
+    """Return the run of these wildcards; end with one sentence if the study has no such run."""
+    path = RUN.format(**dict(wildcards.items()))
     if path not in RUN_KEYS:
         close = difflib.get_close_matches(path, RUN_KEYS, n=1, cutoff=0)
         sys.exit(
             f"Error: results/{path} is no run of this study (did you mean results/{close[0]}?); "
             "correct the path, or the axes in config/config.yaml, --configfile or --config."
         )
+    return RUN_KEYS[path]
+
+
+def require_run(wildcards):
+    """Return no input files; end with one sentence if the study has no such run."""
+    run_key(wildcards)
     return []
-
-
-def settings_of(wildcards):
-    """Return the settings of a run."""
-    return STUDY.run_settings(RUN_KEYS[run_folder(wildcards)])
 
 
 def run_settings(wildcards):
     """Return the text of a run's cfg.yaml."""
-    return yaml.safe_dump(settings_of(wildcards).model_dump(), sort_keys=False)
+    settings = STUDY.run_settings(run_key(wildcards))
+    return yaml.safe_dump(settings.model_dump(), sort_keys=False)
 
 
 def run_files(*names):
@@ -142,34 +139,14 @@ def figure_files():
     return expand("results/figures/{name}.{kind}", name=names, kind=FIGURE_FILES)
 
 
+def inputs_of(figure, keys):
+    """Return the files that a figure reads, if it shows these runs."""
+    paths = [f"results/{path}" for path in figure.inputs]
+    return expand(paths, dataset=DATASET, run=[run_path(key.name) for key in keys])
+
+
 def figure_inputs(wildcards):
     """Return the files that a figure of the study reads."""
     figure = FIGURES[wildcards.figure]
-    runs = [
-        run_path(key.name) for key in RUNS if figure.reads_variants or not key.variant
-    ]
-    return expand(
-        [f"results/{path}" for path in figure.inputs], dataset=DATASET, run=runs
-    )
-
-
-def figure_labels(wildcards):
-    """Return what the report calls a figure of the study."""
-    figure = FIGURES[wildcards.figure]
-    return {"figure": figure.label, "metric": figure.metric}
-
-
-def figure_caption(wildcards):
-    """Return the caption of a figure of the study."""
-    return caption_of(FIGURES[wildcards.figure], STUDY)
-
-
-def run_figure_inputs(wildcards):
-    """Return the files that a figure of a run reads."""
-    paths = [f"results/{path}" for path in RUN_FIGURES[wildcards.figure].inputs]
-    return expand(paths, run=run_folder(wildcards))
-
-
-def run_figure_caption(wildcards):
-    """Return the caption of a figure of a run."""
-    return caption_of(RUN_FIGURES[wildcards.figure], settings_of(wildcards))
+    keys = [key for key in RUNS if figure.reads_variants or not key.variant]
+    return inputs_of(figure, keys)

@@ -1,21 +1,6 @@
 # From the facts of all runs to the summary, and from the summary to the verdict.
 
 
-rule link_runs:
-    output:
-        directory("results/by_number"),
-    log:
-        "results/logs/compare/link_runs.log",
-    localrule: True
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        grid=PLAIN_GRID,
-    shell:
-        "python -m globals_heads link-runs {output} --results results --grid {params.grid:q}"
-        " > {log} 2>&1"
-
-
 rule collect:
     input:
         run_files("facts/metrics_train.csv"),
@@ -36,7 +21,7 @@ rule collect:
     params:
         grid=GRID,
         baselines=subpath(input.baselines, parent=True),
-        # Runs in the way that are not those of this study; otherwise Snakemake makes them again.
+        # Runs made with other settings. Without this option Snakemake would train them again.
         others=[
             f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
         ],

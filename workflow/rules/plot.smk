@@ -3,18 +3,18 @@
 
 rule plot_run:
     input:
-        run_figure_inputs,
+        lambda wildcards: inputs_of(RUN_FIGURES[wildcards.figure], [run_key(wildcards)]),
     output:
         "results/<run>/figures/{figure}.csv",
         svg=report(
             "results/<run>/figures/{figure}.svg",
             caption="../report/figure.rst",
             category="Runs",
-            labels={
-                "latent_space": "{latent_space}",
-                "globals_beta": "{globals_beta}",
-                "seed": "{seed}",
-                "grid": "{grid}",
+            labels=lambda wildcards: {
+                "latent_space": wildcards.latent_space,
+                "globals_beta": wildcards.globals_beta,
+                "seed": wildcards.seed,
+                "variant": run_key(wildcards).variant or "plain grid",
             },
         ),
         png="results/<run>/figures/{figure}.png",
@@ -27,10 +27,12 @@ rule plot_run:
     params:
         run=subpath(output.svg, ancestor=2),
         settings=STUDY.plot.model_dump_json(),
-        caption=run_figure_caption,
+        caption=lambda wildcards: caption_of(
+            RUN_FIGURES[wildcards.figure], STUDY.run_settings(run_key(wildcards))
+        ),
         code=provenance.code_digest("plot"),
     shell:
-        "python -m globals_heads plot-run {params.run} --figure {wildcards.figure}"
+        "python -m globals_heads plot-run {params.run} {wildcards.figure}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -43,7 +45,10 @@ rule plot:
             "results/figures/{figure}.svg",
             caption="../report/figure.rst",
             category="Comparison",
-            labels=figure_labels,
+            labels=lambda wildcards: {
+                "figure": FIGURES[wildcards.figure].label,
+                "metric": FIGURES[wildcards.figure].metric,
+            },
         ),
         png="results/figures/{figure}.png",
     log:
@@ -56,7 +61,7 @@ rule plot:
         baselines=f"results/data/{DATASET}",
         grid=GRID,
         settings=STUDY.plot.model_dump_json(),
-        caption=figure_caption,
+        caption=lambda wildcards: caption_of(FIGURES[wildcards.figure], STUDY),
         code=provenance.code_digest("plot"),
     shell:
         "python -m globals_heads plot {wildcards.figure} {output.svg} --results results"

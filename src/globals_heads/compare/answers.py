@@ -13,8 +13,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from globals_heads.compare.questions import GLOBALS, TOKENS, Component, Question, Region
-from globals_heads.compare.results import Results
+from globals_heads.compare.questions import Component, Question, Region
+from globals_heads.compare.results import GLOBALS, TOKENS, Results
 from globals_heads.compare.statistics import ALPHA, MIN_SEEDS, Estimate, Interval
 
 YES, NO, OPEN, TIE, UNTESTED = "yes", "no", "not resolved", "tie", "not tested"
@@ -51,7 +51,7 @@ class Measured(NamedTuple):
 
     @property
     def region(self) -> Region:
-        """Where the claim needs it."""
+        """The region in which the claim needs it."""
         return self.component.region
 
     @property
@@ -118,16 +118,17 @@ def _answer(
     decide = vq_wins if question.claim == "6" else all_needed
     answer, reason, hint = decide(measured), "", ""
     failed = [text for text, holds in question.facts if not holds]
-    lost = results.lost_runs(TOKENS, question.needs)
+    without_result = results.runs_without_result(TOKENS, question.needs)
     for component in question.components:
-        lost += results.lost_runs(component.metric, component.weights)
+        without_result += results.runs_without_result(component.metric, component.weights)
     num_seeds = min(m.estimate.num_seeds for m in measured)
     if failed and results.num_seeds >= MIN_SEEDS:
-        # Before lost runs: a run that diverged is an answer to "does no run diverge?".
-        reason = "; ".join(failed if lost else [*failed, _reason(answer, measured)])
+        # Before runs without a result: a run that diverged is an answer to "does no run diverge?".
+        reason = "; ".join(failed if without_result else [*failed, _reason(answer, measured)])
         answer = NO
-    elif lost:
-        answer, reason = OPEN, f"missing or diverged: {', '.join(dict.fromkeys(lost))}"
+    elif without_result:
+        names = ", ".join(dict.fromkeys(without_result))
+        answer, reason = OPEN, f"missing or diverged: {names}"
     elif num_seeds < MIN_SEEDS:
         answer, reason = OPEN, f"{num_seeds} of at least {MIN_SEEDS} seeds"
         alone = [
@@ -153,7 +154,7 @@ def all_needed(measured: Sequence[Measured]) -> str:
 
 
 def vq_wins(measured: Sequence[Measured]) -> str:
-    """Return the same of claim 6: vq is nowhere worse, and in one metric better than all rivals."""
+    """Return the answer to claim 6: vq is nowhere worse, and in one metric better than all."""
     not_worse = [m for m in measured if not _is_better(m.component)]
     better = [m for m in measured if _is_better(m.component)]
     ways = {
@@ -189,12 +190,12 @@ def _measure(
 ) -> Measured:
     estimate = results.contrast(component.metric, component.weights)
     # Either of the two metrics can make vq win, so they share the error rate of a yes.
-    chances = 2 if question.claim == "6" and _is_better(component) else 1
+    num_alternatives = 2 if question.claim == "6" and _is_better(component) else 1
     num_components = sum(len(row.components) for row in rows)
     return Measured(
         component,
         estimate,
-        interval=estimate.interval(ALPHA / (len(rows) * chances)),
+        interval=estimate.interval(ALPHA / (len(rows) * num_alternatives)),
         strict_interval=estimate.interval(ALPHA / num_components),
         physically_relevant=_physically_relevant(results, component, margin_physics),
     )
@@ -216,7 +217,7 @@ def _reason(answer: str, measured: Sequence[Measured]) -> str:
     """Return in words which component decided."""
     if answer == YES:
         inside = [m for m in measured if m.is_inside]
-        closest = min(inside, key=_room)
+        closest = min(inside, key=_distance_to_limit)
         among = f" (the closest of {len(inside)})" if len(inside) > 1 else ""
         return f"{_needed(closest, closest.interval)} lies inside{among}"
     if answer == TIE:
@@ -229,7 +230,7 @@ def _reason(answer: str, measured: Sequence[Measured]) -> str:
     return f"{_needed(first, first.interval)} is not decided"
 
 
-def _room(measured: Measured) -> float:
+def _distance_to_limit(measured: Measured) -> float:
     """Return the distance of an interval inside its region to the nearer end of the region."""
     (low, high), (lower, upper) = measured.interval, measured.region
     return min(low - lower, upper - high)

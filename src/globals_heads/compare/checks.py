@@ -8,6 +8,7 @@ from globals_heads.compare.results import Results
 from globals_heads.settings import format_beta
 
 MOSTLY_CLIPPED = 0.5
+MAX_LISTED = 9
 
 
 class Check(NamedTuple):
@@ -24,7 +25,7 @@ def sanity_checks(results: Results) -> list[Check]:
         _all_finished(results),
         _betas_differ(results),
         _trained_alike(results),
-        _no_twins(results),
+        _all_different(results),
         _data_as_expected(results),
         _numbers_agree(results),
         _converged(results),
@@ -39,16 +40,16 @@ def _check(question: str, runs: Sized, problems: list[str], good: str) -> Check:
     return Check(question, not problems, _listed(problems) if problems else good)
 
 
-def _listed(names: list[str], limit: int = 9) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
 
 
 def _all_finished(results: Results) -> Check:
-    lost = results.lost_runs("rec_tokens", results.statuses)
-    rest = f"missing or diverged: {_listed(lost)}" if lost else "none is missing or diverged"
+    failed = results.runs_without_result("rec_tokens", results.statuses)
+    rest = f"missing or diverged: {_listed(failed)}" if failed else "none is missing or diverged"
     finding = f"{len(results.errors)} runs finished; {rest}"
-    return Check("Did every run finish?", not lost, finding)
+    return Check("Did every run finish?", not failed, finding)
 
 
 def _betas_differ(results: Results) -> Check:
@@ -92,7 +93,7 @@ def _trained_alike(results: Results) -> Check:
     )
 
 
-def _no_twins(results: Results) -> Check:
+def _all_different(results: Results) -> Check:
     first: dict[str, str] = {}
     twins = []
     for run, errors in results.errors.items():

@@ -1,7 +1,6 @@
 """The comparison: one row per metric and cell, with its difference to the reference cell."""
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pandas as pd
 from globals_heads.compare.results import Cell, Results
 from globals_heads.compare.statistics import Estimate
 from globals_heads.settings import CompareSettings, format_beta
-from globals_heads.tables import read_facts
 
 # Metrics that the summary lacks are left out. Timings are not compared, so that reruns give the
 # same bytes.
@@ -69,14 +67,6 @@ def comparison(results: Results, settings: CompareSettings) -> pd.DataFrame:
 def reference_cell(settings: CompareSettings) -> Cell:
     """Return the reference cell of the plain grid."""
     return Cell(settings.reference.latent_space, format_beta(settings.reference.globals_beta))
-
-
-def read_cells(path: Path, metric: str) -> pd.DataFrame:
-    """Return n, mean, low and high of `metric` in the plain grid, by latent space and weight."""
-    numbers = ["n", "mean", "low", "high"]
-    table = read_facts(path, columns=[*Cell._fields, "metric", *numbers])
-    table = table[(table["metric"] == metric) & (table["variant"] == "")]
-    return table.set_index(["latent_space", "globals_beta"])[numbers]
 
 
 def html_table(title: str, table: pd.DataFrame) -> str:

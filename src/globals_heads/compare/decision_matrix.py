@@ -7,9 +7,6 @@ import math
 from typing import NamedTuple
 
 from globals_heads.compare.questions import (
-    CONTINUOUS,
-    GLOBALS,
-    TOKENS,
     Axes,
     Component,
     Question,
@@ -18,8 +15,8 @@ from globals_heads.compare.questions import (
     difference,
     level,
 )
-from globals_heads.compare.results import Cell, Results
-from globals_heads.settings import CompareSettings
+from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
+from globals_heads.settings import DISCRETE, CompareSettings
 
 
 class Choice(NamedTuple):
@@ -84,10 +81,7 @@ def decision_matrix(results: Results, settings: CompareSettings) -> list[Choice]
 def _balanced(results: Results, settings: CompareSettings, guess: Cell) -> Choice:
     """M2: the guess has the skill, and no cell with the skill has clearly better tokens."""
     skilled = _reaching(results, "skill", settings.min_skill)
-    needed = [
-        level("skill", guess, settings.min_skill),
-        *_not_worse(TOKENS, guess, skilled, settings.margin_tokens_ln),
-    ]
+    needed = _best_above(guess, skilled, "skill", settings.min_skill, settings)
     text = "balanced tokens and globals"
     question = Question("M2", text, guess.name, needed, needs=results.cells())
     conditions = f" with skill at least {settings.min_skill:g} (lower limit)"
@@ -97,12 +91,9 @@ def _balanced(results: Results, settings: CompareSettings, guess: Cell) -> Choic
 def _interpretable(results: Results, settings: CompareSettings, guess: Cell) -> Choice:
     """M4: the guess uses its codes, and no discrete cell that does has clearly better tokens."""
     limit = settings.min_code_use
-    discrete = [cell for cell in results.cells() if cell.latent_space not in CONTINUOUS]
+    discrete = [cell for cell in results.cells() if cell.latent_space in DISCRETE]
     coded = [cell for cell in _reaching(results, "code_use", limit) if cell in discrete]
-    needed = [
-        level("code_use", guess, limit),
-        *_not_worse(TOKENS, guess, coded, settings.margin_tokens_ln),
-    ]
+    needed = _best_above(guess, coded, "code_use", limit, settings)
     question = Question("M4", "interpretable (discrete)", guess.name, needed, needs=discrete)
     conditions = (
         f" of discrete cells with perplexity at least {limit:g} of the number of codes"
@@ -112,7 +103,7 @@ def _interpretable(results: Results, settings: CompareSettings, guess: Cell) -> 
 
 
 def _production(results: Results, settings: CompareSettings, guess: Cell) -> Choice:
-    """M5: as M2, with sound runs, and hardly slower than any cell."""
+    """M5: like M2; no run diverged, no best epoch is the last, speed near the fastest."""
     skilled = _reaching(results, "skill", settings.min_skill)
     speed, slowest = "ln_throughput", math.log(settings.min_relative_speed)
     fastest = max((results.mean(speed, cell) for cell in _complete(results)), default=math.nan)
@@ -123,8 +114,7 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
         and results.mean(speed, cell) - fastest >= slowest
     ]
     needed = [
-        level("skill", guess, settings.min_skill),
-        *_not_worse(TOKENS, guess, skilled, settings.margin_tokens_ln),
+        *_best_above(guess, skilled, "skill", settings.min_skill, settings),
         *(difference(speed, guess, c, above(slowest)) for c in results.cells() if c != guess),
     ]
     question = Question(
@@ -143,6 +133,14 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
     return _choice(results, question, guess, ready, conditions)
 
 
+def _best_above(
+    guess: Cell, qualified: list[Cell], metric: str, limit: float, settings: CompareSettings
+) -> list[Component]:
+    """Return what makes a guess the best above `limit` of `metric`, as the `qualified` are."""
+    not_worse = _not_worse(TOKENS, guess, qualified, settings.margin_tokens_ln)
+    return [level(metric, guess, limit), *not_worse]
+
+
 def _choice(
     results: Results, question: Question, guess: Cell, qualified: list[Cell], conditions: str
 ) -> Choice:
@@ -155,15 +153,15 @@ def _choice(
     if untested:
         question = Question(question.claim, question.text, question.row, untested=untested)
     complete = _complete(results)
-    lost = [cell.name for cell in results.cells() if cell not in complete]
-    left_out = f"; left out for a missing or diverged run: {', '.join(lost)}" if lost else ""
+    others = [cell.name for cell in results.cells() if cell not in complete]
+    left_out = f"; left out for a missing or diverged run: {', '.join(others)}" if others else ""
     best = min(qualified, key=lambda cell: results.mean(TOKENS, cell), default=None)
     return Choice(question, guess, best, f"smallest rec_tokens{conditions}{left_out}")
 
 
 def _complete(results: Results) -> list[Cell]:
     """Return the cells without any missing or diverged run."""
-    return [cell for cell in results.cells() if not results.lost_runs(TOKENS, [cell])]
+    return [cell for cell in results.cells() if not results.runs_without_result(TOKENS, [cell])]
 
 
 def _reaching(results: Results, metric: str, limit: float) -> list[Cell]:
@@ -172,7 +170,7 @@ def _reaching(results: Results, metric: str, limit: float) -> list[Cell]:
 
 
 def _not_worse(metric: str, guess: Cell, others: list[Cell], margin: float) -> list[Component]:
-    """Return that the guess is worse than none of the other cells by the margin."""
+    """Return one component per other cell: the guess is not worse by the margin."""
     return [difference(metric, guess, cell, below(margin)) for cell in others if cell != guess]
 
 

@@ -1,21 +1,19 @@
 """The claims about the grid as a table: which differences must lie where for a claim to be true.
 
-Each line of the table gives components: weighted sums of cells in one metric, with the region where
-the claim needs them. A question is one row of a claim, such as one latent space, with all of its
-components. decision_matrix.py asks questions of the same kind; answers.py answers all of them.
+Each line of the table gives components: weighted sums of cells in one metric, with the region in
+which the claim needs them. A question is one row of a claim, such as one latent space, with all of
+its components. decision_matrix.py asks questions of the same kind; answers.py answers all of them.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from globals_heads.compare.results import Cell, Results
-from globals_heads.settings import CompareSettings
+from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
+from globals_heads.settings import DISCRETE, CompareSettings, LatentSpace
 
-TOKENS, GLOBALS = "ln_rec_tokens", "probe_rec_globals"
 NAMES = {
     TOKENS: "ln rec_tokens",
     GLOBALS: "globals error",
@@ -24,7 +22,7 @@ NAMES = {
     "code_use": "perplexity/num_codes",
     "ln_throughput": "ln events/s",
 }
-CONTINUOUS = ("none", "linear")
+CONTINUOUS = tuple(space for space in get_args(LatentSpace) if space not in DISCRETE)
 NOT_ENOUGH = "the grid has not enough values of globals_beta"
 
 
@@ -60,7 +58,7 @@ def within(margin: float) -> Region:
 
 
 class Component(NamedTuple):
-    """A weighted sum over cells, and where a claim needs it.
+    """A weighted sum over cells, and the region in which a claim needs it.
 
     Attributes
     ----------
@@ -69,7 +67,7 @@ class Component(NamedTuple):
     metric, weights
         The sum over cells of weight times metric, paired by seed and test event.
     region
-        Where it must lie.
+        The region in which the claim needs it.
     """
 
     name: str
@@ -181,90 +179,91 @@ CLAIMS = {
 def claims(results: Results, settings: CompareSettings) -> list[Question]:
     """Return all rows of all claims about the grid; a row without any component is not tested."""
     axes = Axes.of(results)
-    table: defaultdict[tuple[str, str], list[Component]] = defaultdict(list)
-    for space, (claim, metric, first, second, region) in product(
-        axes.spaces, lines_in_a_space(axes, settings)
-    ):
+    questions = [
+        *(q for space in axes.spaces for q in _in_a_space(results, axes, space, settings)),
+        *(
+            _question("2c", cell.name, [level("linear_fit_gain", cell, 0.0)], "")
+            for cell in results.cells()
+        ),
+        *_between_spaces(axes, settings),
+    ]
+    return sorted(questions, key=lambda question: list(CLAIMS).index(question.claim))
+
+
+def _question(claim: str, row: str, components: Sequence[Component], untested: str) -> Question:
+    """Return one row of a claim; `untested` says why where there are no components."""
+    return Question(claim, CLAIMS[claim], row, components, "" if components else untested)
+
+
+def _in_a_space(
+    results: Results, axes: Axes, space: str, settings: CompareSettings
+) -> Iterator[Question]:
+    """Yield the claims about one latent space."""
+    off, standard, emphasised = [axes.off], [axes.standard], [axes.emphasised]
+    larger, smaller = axes.betas[1:], axes.betas[:-1]
+    d_globals, d_tokens = settings.margin_globals, settings.margin_tokens_ln
+
+    def differences(
+        metric: str, first: Sequence[str], second: Sequence[str], region: Region
+    ) -> list[Component]:
+        """Return the metric at each weight of `first` minus that at each of `second`."""
         # A grid with few values of globals_beta would compare a cell with itself.
-        table[claim, space] += [
+        return [
             difference(metric, Cell(space, plus), Cell(space, minus), region)
             for plus, minus in product(first, second)
             if plus != minus
         ]
-    for cell in results.cells():
-        table["2c", cell.name].append(level("linear_fit_gain", cell, 0.0))
-    for claim, row, metric, plus, minus, region in lines_between_spaces(axes, settings):
-        table[claim, row].append(mean_difference(metric, plus, minus, axes.trained, region))
-    untested = {
-        "4": "the grid has no vq, or no continuous latent space beside it",
-        "5": "the grid has one latent space",
-        "6": "the grid has no vq, or no continuous latent space beside it",
-    }
-    if not axes.trained:
-        untested = dict.fromkeys(untested, "no globals_beta of the grid trains the head")
-    rows = {"2c": [cell.name for cell in results.cells()], "4": ["vq"], "5": ["grid"], "6": ["vq"]}
-    texts = dict(CLAIMS)
+
+    helps = differences(GLOBALS, off, standard, above(d_globals))
+    stays = differences(GLOBALS, standard, emphasised, above(-d_globals))
+    tokens_pay = differences(TOKENS, emphasised, off, above(d_tokens))
+    globals_gain = differences(GLOBALS, off, emphasised, above(d_globals))
+    trade_off = [*tokens_pay, *globals_gain]
+    works = _question("2", space, [*helps, *stays], NOT_ENOUGH)
     if float(axes.off) > 0:  # without a cell whose head is off, only more of it can be examined
-        texts["2"] = f"more weight of {texts['2']}"
-    questions = []
-    for claim, text in texts.items():
-        for row in rows.get(claim, axes.spaces):
-            components, reason = table[claim, row], untested.get(claim, NOT_ENOUGH)
-            if claim == "3'" and table["3", row]:
-                reason = capacity_untested(results, axes, row)
-                price = softened_price(axes, row, settings.margin_tokens_ln)
-                components = [] if reason else [*table["3", row], price]
-            questions.append(Question(claim, text, row, components, "" if components else reason))
-    return questions
+        works = works._replace(text=f"more weight of {works.text}")
+    no_control = capacity_untested(results, axes, space) if trade_off else NOT_ENOUGH
+    price = softened_price(axes, space, d_tokens)
+    capacity = [] if no_control else [*trade_off, price]
+    yield works
+    yield _question("3'", space, capacity, no_control)
+    for claim, components in {
+        "1": differences(GLOBALS, off, larger, within(d_globals)),
+        "2b": differences(GLOBALS, standard, emphasised, above(d_globals)),
+        "3": trade_off,
+        "E1": differences(TOKENS, larger, off, above(d_tokens)),
+        "E2": differences(TOKENS, emphasised, smaller, above(d_tokens)),
+        "E3": differences(GLOBALS, off, larger, above(d_globals)),
+        "E4": differences(GLOBALS, smaller, emphasised, above(d_globals)),
+    }.items():
+        yield _question(claim, space, components, NOT_ENOUGH)
 
 
-def lines_in_a_space(
-    axes: Axes, settings: CompareSettings
-) -> list[tuple[str, str, Sequence[str], Sequence[str], Region]]:
-    """Return the claims about each latent space: claim, metric, two lists of globals_beta, region.
-
-    The claim needs the metric at each globals_beta of the first list minus the metric at each of
-    the second list in the region.
-    """
-    off, standard, emphasised = [axes.off], [axes.standard], [axes.emphasised]
-    larger, smaller = axes.betas[1:], axes.betas[:-1]
-    d_globals, d_tokens = settings.margin_globals, settings.margin_tokens_ln
-    return [
-        ("1", GLOBALS, off, larger, within(d_globals)),
-        ("2", GLOBALS, off, standard, above(d_globals)),
-        ("2", GLOBALS, standard, emphasised, above(-d_globals)),
-        ("2b", GLOBALS, standard, emphasised, above(d_globals)),
-        ("3", TOKENS, emphasised, off, above(d_tokens)),
-        ("3", GLOBALS, off, emphasised, above(d_globals)),
-        ("E1", TOKENS, larger, off, above(d_tokens)),
-        ("E2", TOKENS, emphasised, smaller, above(d_tokens)),
-        ("E3", GLOBALS, off, larger, above(d_globals)),
-        ("E4", GLOBALS, smaller, emphasised, above(d_globals)),
-    ]
-
-
-def lines_between_spaces(
-    axes: Axes, settings: CompareSettings
-) -> list[tuple[str, str, str, str, str, Region]]:
-    """Return the claims that compare latent spaces: claim, row, metric, two spaces, region.
-
-    The claim needs the first space's mean of the metric minus the second's in the region. Means are
-    over all globals_beta > 0; without any there are no lines.
-    """
-    if not axes.trained:
-        return []
+def _between_spaces(axes: Axes, settings: CompareSettings) -> list[Question]:
+    """Return the claims that compare latent spaces: their means over all globals_beta > 0."""
+    spaces = axes.spaces if axes.trained else ()
+    continuous = [space for space in CONTINUOUS if space in spaces and "vq" in spaces]
     margins = {TOKENS: settings.margin_tokens_ln, GLOBALS: settings.margin_globals}.items()
-    rivals = [space for space in CONTINUOUS if space in axes.spaces and "vq" in axes.spaces]
-    lines = []
-    for rival, (metric, margin) in product(rivals, margins):
-        lines.append(("4", "vq", metric, "vq", rival, above(margin)))
-        lines.append(("6", "vq", metric, "vq", rival, below(margin)))
-    for (metric, margin), rival in product(margins, rivals):
-        # Claim 6 needs these lines of one metric only: see `vq_wins` in answers.py.
-        lines.append(("6", "vq", metric, "vq", rival, below(-margin)))
-    for (first, second), (metric, margin) in product(combinations(axes.spaces, 2), margins):
-        lines.append(("5", "grid", metric, first, second, within(margin)))
-    return lines
+
+    def mean(metric: str, plus: str, minus: str, region: Region) -> Component:
+        return mean_difference(metric, plus, minus, axes.trained, region)
+
+    by_space, by_metric = list(product(continuous, margins)), list(product(margins, continuous))
+    worse = [mean(metric, "vq", space, above(m)) for space, (metric, m) in by_space]
+    not_worse = [mean(metric, "vq", space, below(m)) for space, (metric, m) in by_space]
+    # Claim 6 needs these of one metric only: see `vq_wins` in answers.py.
+    better = [mean(metric, "vq", space, below(-m)) for (metric, m), space in by_metric]
+    alike = [
+        mean(metric, first, second, within(m))
+        for (first, second), (metric, m) in product(combinations(spaces, 2), margins)
+    ]
+    untrained = "" if axes.trained else "no globals_beta of the grid trains the head"
+    no_vq = untrained or "the grid has no vq, or no continuous latent space beside it"
+    return [
+        _question("4", "vq", worse, no_vq),
+        _question("5", "grid", alike, untrained or "the grid has one latent space"),
+        _question("6", "vq", [*not_worse, *better], no_vq),
+    ]
 
 
 def softened_price(axes: Axes, space: str, margin: float) -> Component:

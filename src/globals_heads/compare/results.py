@@ -6,7 +6,7 @@ knows no claim.
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,16 @@ from globals_heads.facts import RunFolder
 from globals_heads.settings import RunSettings
 from globals_heads.tables import read_summary
 
+TOKENS, GLOBALS = "ln_rec_tokens", "probe_rec_globals"
+# What tables and figures call a metric.
+LABELS = {
+    "rec_tokens": "rec_tokens (T)",
+    "probe_rec_globals": "globals error of the ridge probe (G)",
+    "reco_objects_rec_globals": "globals error of the reconstructed objects (L)",
+    "rec_globals": "globals error of the trained head (H)",
+    "skill": "skill (S)",
+    "perplexity": "perplexity",
+}
 # Metric: its error per event in events_test.npz, whose mean over events is the metric.
 EVENT_MEANS = {
     "rec_globals": "head_error",
@@ -120,7 +130,8 @@ class Results:
     def contrast(self, metric: str, weights: Mapping[Cell, float]) -> Estimate:
         """Return the weighted sum of a metric over cells, paired by seed and by test event.
 
-        A seed counts only if all of the cells have it; `lost_runs` names the runs that lack.
+        A seed counts only if all of the cells have it; `runs_without_result` names
+        the others.
         """
         cells, factors = list(weights), np.array(list(weights.values()))
         paired = factors @ np.stack([self.numbers[metric][cell] for cell in cells])
@@ -141,8 +152,8 @@ class Results:
         limits = (value.interval().low, value.event_interval().low, value.mean)
         return next((limit for limit in limits if not math.isnan(limit)), math.nan)
 
-    def lost_runs(self, metric: str, cells: Iterable[Cell]) -> list[str]:
-        """Return in words which runs of `cells` have no number for `metric`, and why."""
+    def runs_without_result(self, metric: str, cells: Iterable[Cell]) -> list[str]:
+        """Return in words the runs without this metric, and why."""
         found = []
         for cell in cells:
             for seed, status in enumerate(self.statuses[cell]):
@@ -153,14 +164,14 @@ class Results:
         return found
 
 
-def read_results(results: Path, baselines: Path) -> Results:
+def read_results(results_folder: Path, baselines_folder: Path) -> Results:
     """Return what all runs measured.
 
     Parameters
     ----------
-    results
+    results_folder
         The folder of the study's results, which holds summary.csv and the runs.
-    baselines
+    baselines_folder
         The folder of the data set, whose events_test.npz holds the errors of the one-parameter fit
         and of the training mean.
 
@@ -169,25 +180,27 @@ def read_results(results: Path, baselines: Path) -> Results:
     UserError
         If a file is damaged, or runs were measured on different test events.
     """
-    table = read_summary(results / "summary.csv", NEEDED)
-    known = _read_arrays(baselines / "events_test.npz", ["linear_fit_error", "training_mean_error"])
+    table = read_summary(results_folder / "summary.csv", NEEDED)
+    known = _read_arrays(
+        baselines_folder / "events_test.npz", ["linear_fit_error", "training_mean_error"]
+    )
     linear_fit = known["linear_fit_error"]
     gain = known["training_mean_error"] - linear_fit
     # All runs have the same baselines, so only other test events can take this gain away.
     is_readable = estimate(np.array([gain.mean()]), mean_influence(gain)).event_interval().low > 0
     trained = table.loc[table["status"] != "missing", "run"]
-    settings = {run: RunFolder.of(results, run).read_settings() for run in trained}
+    settings = {run: RunFolder.of(results_folder, run).read_settings() for run in trained}
     errors: dict[str, EventErrors] = {}
     num_tokens = None
     for run in table.loc[table["status"] == "ok", "run"]:
-        path = RunFolder.of(results, run).events("test")
+        path = RunFolder.of(results_folder, run).events("test")
         arrays = _read_arrays(path, ["sse_tokens", "num_tokens", *EVENT_MEANS.values()])
         num_tokens = arrays["num_tokens"] if num_tokens is None else num_tokens
         same = np.array_equal(num_tokens, arrays["num_tokens"])
         if len(linear_fit) != len(num_tokens) or not same:
             raise UserError(
                 f"{path} was measured on other test events than the other runs or the baselines in "
-                f"{baselines}; delete it and run snakemake again."
+                f"{baselines_folder}; delete it and run snakemake again."
             )
         errors[run] = _event_errors(arrays, linear_fit)
     codes = {run: num_codes(cfg) for run, cfg in settings.items()}
@@ -210,46 +223,38 @@ def _arranged(
     dict[Cell, tuple[str | None, ...]], dict[str, dict[Cell, Array]], dict[str, dict[Cell, Array]]
 ]:
     """Return the statuses, numbers and influences of `Results`: the runs by cell and seed."""
-    keys = zip(*(table[name] for name in (*Cell._fields, "seed")), strict=True)
-    places = {(Cell(*cell), seed): place for place, (*cell, seed) in enumerate(keys)}
+    keys = [*Cell._fields, "seed"]
+    cells = list(dict.fromkeys(map(Cell._make, table[keys[:-1]].itertuples(index=False))))
     seeds = range(int(table["seed"].max()) + 1)
-    # The place of each seed's run in the table, None where it has none.
-    runs = {
-        cell: [places.get((cell, seed)) for seed in seeds]
-        for cell in dict.fromkeys(cell for cell, _ in places)
-    }
+    # A row for every seed of every cell, without any value where there is no such run.
+    places = pd.MultiIndex.from_tuples([(*cell, seed) for cell in cells for seed in seeds])
+    runs = table.set_index(keys).reindex(places)
 
-    def by_cell(values: Sequence[Any], nothing: Any) -> dict[Cell, Array]:
-        """Return the values of runs by cell and seed, `nothing` where there is no run."""
-        return {
-            cell: np.array(
-                [nothing if place is None else values[place] for place in found], dtype=float
-            )
-            for cell, found in runs.items()
-        }
+    def by_cell(column: "pd.Series[Any]") -> dict[Cell, Array]:
+        return dict(zip(cells, column.to_numpy().reshape(len(cells), len(seeds)), strict=True))
 
     # A seed that other cells of the variant have, and this one lacks, is a missing run.
     seeds_of = table.groupby("variant")["seed"].agg(set)
     statuses = {
         cell: tuple(
-            str(table["status"].iloc[place])
-            if place is not None
+            str(status)
+            if not pd.isna(status)
             else ("missing" if seed in seeds_of[cell.variant] else None)
-            for seed, place in enumerate(found)
+            for seed, status in enumerate(found)
         )
-        for cell, found in runs.items()
+        for cell, found in by_cell(runs["status"]).items()
     }
-    numbers = {
-        metric: by_cell(table[metric].where(table["status"] == "ok").to_list(), math.nan)
-        for metric in table.select_dtypes("number").columns
-    }
-    influences = {}
+    measured = runs.select_dtypes("number").astype(float).where(runs["status"] == "ok")
+    numbers = {str(metric): by_cell(measured[metric]) for metric in measured}
+    influences: dict[str, dict[Cell, Array]] = {}
     for metric, influence in (next(iter(errors.values())).influences if errors else {}).items():
         nothing = np.full(len(influence), math.nan)
-        values = [
-            errors[run].influences[metric] if run in errors else nothing for run in table["run"]
-        ]
-        influences[metric] = by_cell(values, nothing)
+        influences[metric] = {
+            cell: np.array(
+                [errors[run].influences[metric] if run in errors else nothing for run in found]
+            )
+            for cell, found in by_cell(runs["run"]).items()
+        }
     return statuses, numbers, influences
 
 

@@ -71,9 +71,9 @@ class Estimate:
             return Interval(math.nan, math.nan)
         return self._around(_t_quantile(alpha / 2, self.num_seeds - 1) * self.se)
 
-    def event_interval(self, alpha: float = ALPHA) -> Interval:
-        """Return the interval of these very runs on other test events; only a hint."""
-        return self._around(float(_t_quantile(alpha / 2, math.inf)) * self.se_event)
+    def event_interval(self) -> Interval:
+        """Return the 95 % interval of these very runs on other test events; only a hint."""
+        return self._around(float(_t_quantile(ALPHA / 2, math.inf)) * self.se_event)
 
     def _around(self, half_width: float) -> Interval:
         return Interval(self.mean - half_width, self.mean + half_width)

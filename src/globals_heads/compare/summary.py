@@ -14,7 +14,11 @@ from globals_heads.tables import BASELINE_COLUMNS, TEST_COLUMNS, read_epochs, re
 
 
 def collect(
-    grid: Grid, results: Path, baselines: Path, output: Path, leave_out: Collection[str] = ()
+    grid: Grid,
+    results_folder: Path,
+    baselines_csv: Path,
+    output: Path,
+    leave_out: Collection[str],
 ) -> None:
     """Write the summary of all runs of `grid`.
 
@@ -22,27 +26,31 @@ def collect(
     ----------
     grid
         The axes of the study, with its variants.
-    results
+    results_folder
         The folder of the study's results.
-    baselines
+    baselines_csv
         Facts of the data set.
     output
         The CSV file to make; rows in the order of the run numbers, timings in the last columns.
     leave_out
         Runs that count as missing, since they are of other settings or data.
     """
-    write_text(output, "\n".join(summary_lines(grid.runs, results, baselines, leave_out)) + "\n")
+    lines = summary_lines(grid.runs, results_folder, baselines_csv, leave_out)
+    write_text(output, "\n".join(lines) + "\n")
 
 
 def summary_lines(
-    runs: Sequence[RunKey], results: Path, baselines: Path, leave_out: Collection[str] = ()
+    runs: Sequence[RunKey], results_folder: Path, baselines_csv: Path, leave_out: Collection[str]
 ) -> list[str]:
     """Return the header of the summary and the line of each run; parameters as in `collect`."""
-    reference = read_metrics(baselines)
+    baselines = read_metrics(baselines_csv)
     rows = [
         {"number": number}
         | summarise(
-            key, RunFolder.of(results, key.name), reference, counts=key.name not in leave_out
+            key,
+            RunFolder.of(results_folder, key.name),
+            baselines,
+            counts=key.name not in leave_out,
         )
         for number, key in enumerate(runs)
     ]
@@ -55,7 +63,7 @@ def summarise(
     folder: RunFolder,
     baselines: dict[tuple[str, str], float],
     *,
-    counts: bool = True,
+    counts: bool,
 ) -> dict[str, Any]:
     """Return one row of the summary.
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,27 +12,25 @@ from globals_heads.compare.answers import UNTESTED, YES, Answer, Measured, answe
 from globals_heads.compare.checks import Check, sanity_checks
 from globals_heads.compare.comparison import comparison, html_table, reference_cell
 from globals_heads.compare.decision_matrix import Choice, decision_matrix
-from globals_heads.compare.questions import CONTINUOUS, GLOBALS, TOKENS, Axes, claims
-from globals_heads.compare.results import Cell, Results, read_results
+from globals_heads.compare.questions import CONTINUOUS, Axes, claims
+from globals_heads.compare.results import (
+    GLOBALS,
+    LABELS,
+    TOKENS,
+    Cell,
+    Results,
+    read_results,
+)
 from globals_heads.compare.statistics import MIN_SEEDS, Interval
 from globals_heads.files import write_text
 from globals_heads.settings import CompareSettings
 
-# Columns of the table of cells: metric and heading.
-CELL_COLUMNS = {
-    "rec_tokens": "rec_tokens (T)",
-    "probe_rec_globals": "globals error of the ridge probe (G)",
-    "reco_objects_rec_globals": "globals error of the reconstructed objects (L)",
-    "rec_globals": "globals error of the trained head (H)",
-    "skill": "skill (S)",
-    "perplexity": "perplexity",
-}
-
 WORDS = """\
 rec_tokens (T) is the error of the tokens; differences are those of its logarithm. The globals error
 (G) is that of a ridge probe on the frozen latents, which is comparable in every cell. The skill (S)
-is (1 - G) / (1 - G of the one-parameter fit). Differences are paired by seed. Intervals are
-two-sided, 95 %: mean ± t(n-1) times the standard error over seeds and test events together."""
+is (1 - globals error) / (1 - globals error of the one-parameter fit). Differences are paired by
+seed. Intervals are two-sided, 95 %: mean ± t(n-1) times the standard error over seeds and test
+events together."""
 
 HOW = """\
 - *yes*: every interval lies wholly inside what the claim needs; several rows share the 5 %.
@@ -39,6 +38,7 @@ HOW = """\
 - *not resolved*: anything else, any missing or diverged run that the claim needs, and always with
   fewer than 3 seeds; the brackets then say what these very runs would show on other test events.
 - *tie* (E1 to E4): every difference lies within its margin.
+- *trade-off, not capacity* (3'): with twice the latent_dim the tokens pay as much.
 - *physically relevant* is added where the relative pT sigma68 or the median dR changes, too."""
 
 
@@ -59,34 +59,36 @@ class Bold(str):
 Document = list[str | list[list[str]]]
 
 
-def compare(results: Path, baselines: Path, settings: CompareSettings) -> None:
-    """Write comparison.csv, verdict.md, .rst and .json, and the tables' pages into `results`.
+def compare(results_folder: Path, baselines_folder: Path, settings: CompareSettings) -> None:
+    """Write comparison.csv, verdict.md, .rst and .json, and the pages of both tables.
 
     Parameters
     ----------
-    results, baselines
-        See `read_results`.
+    results_folder, baselines_folder
+        See `read_results`; everything is written into the first.
     settings
         The reference cell and the margins.
     """
-    measured = read_results(results, baselines)
+    results = read_results(results_folder, baselines_folder)
     reference = reference_cell(settings)
-    if reference not in measured.statuses:
+    if reference not in results.statuses:
         print(
             f"The reference cell {reference.name} (compare.reference) is not in this grid, so the "
             "columns of differences are empty."
         )
-    table = comparison(measured, settings)
+    table = comparison(results, settings)
     content = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_text(results / "comparison.csv", content)
-    write_text(results / "tables/summary.html", html_table("summary", measured.table))
-    write_text(results / "tables/comparison.html", html_table("comparison", table))
-    verdict = give_verdict(measured, settings)
+    write_text(results_folder / "comparison.csv", content)
+    write_text(results_folder / "tables/summary.html", html_table("summary", results.table))
+    write_text(results_folder / "tables/comparison.html", html_table("comparison", table))
+    verdict = give_verdict(results, settings)
     content = json.dumps(_as_json(verdict, settings), indent=2, ensure_ascii=False)
-    write_text(results / "verdict.json", content + "\n")
-    document = _document(verdict, measured, settings)
-    write_text(results / "verdict.rst", rst(document))
-    write_text(results / "verdict.md", markdown(["# Verdict", *document, *_numbers(verdict)]))
+    write_text(results_folder / "verdict.json", content + "\n")
+    document = _document(verdict, results, settings)
+    write_text(results_folder / "verdict.rst", rst(document))
+    write_text(
+        results_folder / "verdict.md", markdown(["# Verdict", *document, *_numbers(verdict)])
+    )
 
 
 def give_verdict(results: Results, settings: CompareSettings) -> Verdict:
@@ -194,16 +196,16 @@ def _balanced(results: Results, matrix: Sequence[tuple[Choice, Answer]]) -> str:
     """Return which cell is best at both, and whether the guess is as good."""
     choice, answer = next(line for line in matrix if line[0].question.claim == "M2")
     if answer.answer == UNTESTED:
-        support = f"the guess {choice.guess.name} is not tested"
+        support = f", and the guess {choice.guess.name} is not tested"
     elif choice.best == choice.guess:
-        support = f"that this guess is as good as any: {answer.answer}"
+        support = f"; is this guess as good as any? {answer.answer}"
     else:
-        support = f"that the guess {choice.guess.name} is as good: {answer.answer}"
+        support = f"; is the guess {choice.guess.name} as good? {answer.answer}"
     complete = all(set(results.statuses[cell]) <= {"ok", None} for cell in results.cells())
     of = "" if complete else " of the cells without a missing or diverged run"
     if choice.best:
-        return f"{choice.best.name} measured best{of}, and {support}"
-    return f"no cell{of.removeprefix(' of the cells')} qualifies, and {support}"
+        return f"{choice.best.name} measured best{of}{support}"
+    return f"no cell{of.removeprefix(' of the cells')} qualifies{support}"
 
 
 def _document(verdict: Verdict, results: Results, settings: CompareSettings) -> Document:
@@ -232,7 +234,7 @@ def _document(verdict: Verdict, results: Results, settings: CompareSettings) -> 
     ]
     cells = [
         [cell.name, str(sum(s == "ok" for s in statuses))]
-        + [_with_error(results, metric, cell) for metric in CELL_COLUMNS]
+        + [_with_error(results, metric, cell) for metric in LABELS]
         for cell, statuses in results.statuses.items()
     ]
     checks = [[c.question, "yes" if c.passed else Bold("no"), c.finding] for c in verdict.checks]
@@ -248,7 +250,7 @@ def _document(verdict: Verdict, results: Results, settings: CompareSettings) -> 
         f"Margins: {margins}.",
         "## Cells",
         "Mean over seeds, ± half the 95 % interval from three seeds on.",
-        [["cell", "n", *CELL_COLUMNS.values()], *cells],
+        [["cell", "n", *LABELS.values()], *cells],
         "## Sanity checks",
         [["question", "answer", "what was found"], *checks],
     ]
@@ -361,23 +363,22 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
 
 
 def _measured_json(measured: Measured) -> dict[str, Any]:
-    component, estimate = measured.component, measured.estimate
+    component = measured.component
+    intervals = ("interval", "strict_interval", "event_interval", "region")
+    numbers = asdict(measured.estimate) | {name: getattr(measured, name) for name in intervals}
     return {
         "name": component.name,
         "metric": component.metric,
         "weights": {cell.name: weight for cell, weight in component.weights.items()},
-        "mean": _number(estimate.mean),
-        "se_seed": _number(estimate.se_seed),
-        "se_event": _number(estimate.se_event),
-        "num_seeds": estimate.num_seeds,
-        "interval": [_number(end) for end in measured.interval],
-        "strict_interval": [_number(end) for end in measured.strict_interval],
-        "event_interval": [_number(end) for end in measured.event_interval],
-        "region": [_number(end) for end in measured.region],
+        **{name: _rounded(value) for name, value in numbers.items()},
         "physically_relevant": measured.physically_relevant,
     }
 
 
-def _number(value: float) -> float | None:
+def _rounded(value: Any) -> Any:
     """Return what JSON can hold, with nine digits; null for NaN and for no bound."""
-    return float(f"{value:.9g}") if math.isfinite(value) else None
+    if isinstance(value, tuple):
+        return [_rounded(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else None
+    return value

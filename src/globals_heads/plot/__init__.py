@@ -1,1 +1,1 @@
-"""Facts, summary and comparison to figures."""
+"""Plot: facts, summary and comparison become figures."""

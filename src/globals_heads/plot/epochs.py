@@ -14,7 +14,7 @@ from globals_heads.facts import RunFolder
 from globals_heads.plot.inputs import Inputs
 from globals_heads.plot.style import (
     COLORS,
-    LOST_COLOR,
+    NO_RESULT_COLOR,
     Drawing,
     cells_of,
     hatch,
@@ -58,7 +58,7 @@ def learning_curves(inputs: Inputs) -> Drawing:
     finished = table.index[table["status"] == "ok"]
     limit_to_finished(panels.flat, numbers[numbers["run"].isin(finished)])
     for cell, panel in zip(cells_of(grid), panels.T.flat, strict=True):
-        name_lost_runs(panel, cell.of(table), facts["val"])
+        name_runs_without_result(panel, cell.of(table), facts["val"])
         panel.set_yscale("log")
         log_ticks(panel, "y")
     for column, space in enumerate(columns):
@@ -103,7 +103,7 @@ def codebook(inputs: Inputs) -> Drawing:
         sizes[key.name] = num_codes(RunFolder.of(inputs.results, key.name).read_settings())
         panel.axhline(sizes[key.name], color="grey", linestyle="--", linewidth=1)
     for cell, panel in zip(cells_of(grid), panels.flat, strict=True):
-        name_lost_runs(panel, cell.of(table), val)
+        name_runs_without_result(panel, cell.of(table), val)
         panel.set_ylim(0, None)
     for column, beta in enumerate(betas):
         panels[0, column].set_title(f"globals_beta {format_beta(beta)}")
@@ -186,7 +186,7 @@ def limit_to_finished(panels: Iterable[Axes], finished: pd.DataFrame) -> None:
         panel.set_ylim((values.min() / 1.5, values.max() * 1.5) if values.size else (0.01, 1))
 
 
-def name_lost_runs(panel: Axes, cell: pd.DataFrame, val: pd.DataFrame) -> None:
+def name_runs_without_result(panel: Axes, cell: pd.DataFrame, val: pd.DataFrame) -> None:
     """Name the seeds of a cell without a result, and hatch a panel without any curve."""
     last = val.groupby("run")["epoch"].max()
     missing = [str(seed) for seed in cell.loc[cell["status"] == "missing", "seed"]]
@@ -205,7 +205,7 @@ def name_lost_runs(panel: Axes, cell: pd.DataFrame, val: pd.DataFrame) -> None:
         "\n".join(lines),
         transform=panel.transAxes,
         fontsize="small",
-        color=LOST_COLOR,
+        color=NO_RESULT_COLOR,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8} if lines else None,
     )
     if len(missing) == len(cell):

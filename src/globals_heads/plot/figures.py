@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from globals_heads.plot.inputs import Inputs
 
 
-def always(grid: Grid) -> bool:
-    """Every grid has this figure."""
-    return True
-
-
 def has_codebook(grid: Grid) -> bool:
     """Whether a latent space of the grid has a codebook."""
     return bool(set(grid.latent_space) & set(DISCRETE))
@@ -47,12 +42,12 @@ class Figure(NamedTuple):
     inputs
         The files that it reads, below results/; {dataset} stands for the name of the data set and
         {run} for the folder of each run.
-    label, metric
-        What the list in the report calls it.
     caption
         reStructuredText; `caption_of` replaces the names in braces.
+    label, metric
+        What the list in the report calls it; a figure of one run has the name of the run there.
     applies
-        Whether a grid has this figure.
+        Whether a grid has this figure; None if every grid has it.
     reads_variants
         Whether {run} stands for the runs of the variants, too.
     options
@@ -61,10 +56,10 @@ class Figure(NamedTuple):
 
     function: str
     inputs: tuple[str, ...]
-    label: str
-    metric: str
     caption: str
-    applies: Callable[[Grid], bool] = always
+    label: str = ""
+    metric: str = ""
+    applies: Callable[[Grid], bool] | None = None
     reads_variants: bool = False
     options: tuple[str, ...] = ()
 
@@ -78,7 +73,7 @@ def _heatmap(metric: str, about: str) -> Figure:
         f"diverged or missing run are hatched and say so. {about}"
     )
     inputs = ("summary.csv", "comparison.csv")
-    return Figure("grid.heatmap", inputs, "heat map", metric, caption, options=(metric,))
+    return Figure("grid.heatmap", inputs, caption, "heat map", metric, options=(metric,))
 
 
 HEATMAPS = (
@@ -116,10 +111,11 @@ FIGURES = {f"heatmap_{figure.metric}": figure for figure in HEATMAPS} | {
         caption=(
             "rec_tokens (T) against the globals error. Each point is one run on the test split. "
             "Bars are the 95 % intervals of a cell over seeds and test events, around its mean "
-            "(of ln T for rec_tokens). Left: the ridge probe on the frozen pooled latents (G). "
-            "Right: a linear fit on the reconstructed objects (L). Lines are baselines without "
-            "any network: the training mean, minus the vector sum of the objects' pT, and that "
-            "sum times one fitted number. Runs in the lower left corner are best in both."
+            "(for rec_tokens, the mean of ln rec_tokens). Left: the ridge probe on the frozen "
+            "pooled latents (G). Right: a linear fit on the reconstructed objects (L). Lines are "
+            "baselines without any network: the training mean, minus the vector sum of the "
+            "objects' pT, and that sum times one fitted number. Runs in the lower left corner are "
+            "best in both."
         ),
     ),
     "chain": Figure(
@@ -237,8 +233,6 @@ RUN_FIGURES = {
     "curves": Figure(
         "epochs.curves",
         ("{run}/cfg.yaml", "{run}/facts/metrics_train.csv", "{run}/facts/metrics_val.csv"),
-        label="curves",
-        metric="rec_tokens, rec_globals",
         caption=(
             "Run {settings.latent_space}, globals_beta {settings.globals_beta:g}, seed "
             "{settings.seed}: unweighted components of the loss (train dotted, validation solid), "
@@ -251,7 +245,11 @@ RUN_FIGURES = {
 
 def figures_of(grid: Grid) -> dict[str, Figure]:
     """Return the figures of a study with these axes, by their names."""
-    return {name: figure for name, figure in FIGURES.items() if figure.applies(grid)}
+    return {
+        name: figure
+        for name, figure in FIGURES.items()
+        if figure.applies is None or figure.applies(grid)
+    }
 
 
 def caption_of(figure: Figure, settings: Settings | RunSettings) -> str:
@@ -272,7 +270,7 @@ def draw(name: str, inputs: "Inputs", output: Path) -> None:
     UserError
         If the study has no such figure.
     """
-    figures = figures_of(inputs.all_runs)
+    figures = figures_of(inputs.axes)
     if name not in figures:
         raise UserError(f"This study has no figure {name!r}; choose one of {', '.join(figures)}.")
     _draw(figures[name], inputs, output, inputs.settings)

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.colors import LogNorm, Normalize
 
 from globals_heads.arrays import Array
+from globals_heads.compare.results import LABELS
 from globals_heads.plot.inputs import Inputs
 from globals_heads.plot.style import (
     BAR,
@@ -26,14 +27,11 @@ from globals_heads.plot.style import (
 from globals_heads.settings import format_beta
 
 TITLES = {
-    "rec_tokens": "rec_tokens (T)\nMSE of normalised features, test split",
-    "probe_rec_globals": (
-        "globals error of the ridge probe (G)\nNMSE of MET components, test split"
-    ),
-    "rec_globals": "globals error of the trained head (H)\nNMSE of MET components, test split",
-    "reco_objects_rec_globals": (
-        "globals error of the reconstructed objects (L)\nNMSE of MET components, test split"
-    ),
+    "rec_tokens": f"{LABELS['rec_tokens']}\nMSE of normalised features, test split",
+    **{
+        name: f"{LABELS[name]}\nNMSE of MET components, test split"
+        for name in ("probe_rec_globals", "rec_globals", "reco_objects_rec_globals")
+    },
     "val_loss": "validation loss at the best epoch\ncontains globals_beta: compare within a row",
 }
 WHITE = (1.0, 1.0, 1.0, 1.0)
@@ -65,14 +63,14 @@ def heatmap(inputs: Inputs, metric: str) -> Drawing:
     )
     for cell, (j, i) in zip(cells_of(grid), np.ndindex(values.T.shape), strict=True):
         color, status = colors[i, j], cell.of(table)["status"]
-        lost = status[status != "ok"].value_counts()
+        others = status[status != "ok"].value_counts()
         lines = cell_text(*cells.loc[[cell.key]].to_numpy(dtype=float)[0])
-        lines += [f"{number} {word}" for word, number in lost.items()]
+        lines += [f"{number} {word}" for word, number in others.items()]
         if metric == "rec_globals" and float(cell.globals_beta) == 0:
             lines.append("(head never trained)")
         face = image.cmap(image.norm(color)) if math.isfinite(color) else WHITE
         ink = "white" if sum(face[:3]) < 1.5 else "black"
-        if len(lost):
+        if len(others):
             hatch(axes, (j - 0.5, i - 0.5), axes.transData, ink)
         axes.text(
             j,
@@ -83,7 +81,7 @@ def heatmap(inputs: Inputs, metric: str) -> Drawing:
             fontsize="small",
             color=ink,
             # Words stay readable on hatches.
-            bbox={"facecolor": face, "edgecolor": "none", "pad": 2} if len(lost) else None,
+            bbox={"facecolor": face, "edgecolor": "none", "pad": 2} if len(others) else None,
         )
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
@@ -130,7 +128,7 @@ def tradeoff(inputs: Inputs) -> Drawing:
     figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True)
     numbers = []
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
-        axes.set(xlabel="rec_tokens (T), MSE of normalised features", title=title)
+        axes.set(xlabel=f"{LABELS['rec_tokens']}, MSE of normalised features", title=title)
         errors = inputs.cells(column)
         numbers.append(tokens.add_prefix("rec_tokens_").join(errors).assign(metric=column))
         for cell in cells_of(grid):

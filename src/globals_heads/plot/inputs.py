@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from globals_heads.compare.comparison import read_cells
-from globals_heads.compare.results import Results, read_results
+from globals_heads.compare.results import Cell, Results, read_results
+from globals_heads.errors import UserError
+from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
 from globals_heads.settings import Grid, PlotSettings
-from globals_heads.tables import read_facts, read_grid_rows, read_runs
+from globals_heads.tables import BASELINE_COLUMNS, TEST_COLUMNS, read_facts, read_summary
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Inputs:
 
     Attributes
     ----------
-    all_runs
+    axes
         The axes of the study, with its variants.
     results
         The folder of the study's results.
@@ -28,7 +29,7 @@ class Inputs:
         How figures look.
     """
 
-    all_runs: Grid
+    axes: Grid
     results: Path
     baselines: Path
     settings: PlotSettings
@@ -36,20 +37,51 @@ class Inputs:
     @property
     def grid(self) -> Grid:
         """The axes without variants."""
-        return self.all_runs.plain
+        return self.axes.plain
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """The summary's rows of the plain grid, by the names of their runs."""
-        return read_grid_rows(self.results / "summary.csv", self.grid)
+        """The summary's rows of the plain grid, by the names of their runs.
+
+        Raises
+        ------
+        UserError
+            If the summary is damaged, or has no row of one of the grid's runs.
+        """
+        path = self.results / "summary.csv"
+        table = read_summary(path, [*TEST_COLUMNS, *BASELINE_COLUMNS])
+        table = table[table["variant"] == ""].set_index("run", drop=False)
+        lacking = [key.name for key in self.grid.runs if key.name not in table.index]
+        if lacking:
+            raise UserError(
+                f"{path} has no row of {lacking[0]}; delete it and run snakemake again, or give "
+                "the --grid that it was made with."
+            )
+        return table
 
     def cells(self, metric: str) -> pd.DataFrame:
         """Return n, mean, low and high of `metric`, by latent space and weight."""
-        return read_cells(self.results / "comparison.csv", metric)
+        numbers = ["n", "mean", "low", "high"]
+        path = self.results / "comparison.csv"
+        table = read_facts(path, columns=[*Cell._fields, "metric", *numbers])
+        table = table[(table["metric"] == metric) & (table["variant"] == "")]
+        return table.set_index(["latent_space", "globals_beta"])[numbers]
 
     def facts(self, split: str) -> pd.DataFrame:
-        """Return the facts of all runs of the plain grid that are not missing."""
-        return read_runs(self.grid, self.summary, self.results, split)
+        """Return the facts of all runs of the plain grid that are not missing.
+
+        Without any, the table has no rows and the columns that figures look at.
+        """
+        columns = Metric._fields if split == "test" else EPOCH_COLUMNS
+        runs = self.grid.runs
+        tables = [
+            read_facts(RunFolder.of(self.results, key.name).metrics(split), key, columns)
+            for key in runs
+            if self.summary["status"][key.name] != "missing"
+        ]
+        if not tables:
+            return pd.DataFrame(columns=[*runs[0].columns, *columns])
+        return pd.concat(tables, ignore_index=True)
 
     def baseline_facts(self) -> pd.DataFrame:
         """Return the facts of the baselines."""

@@ -1,5 +1,7 @@
 """Figures in physics units: the chain of baselines, MET response, residuals of objects."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -24,15 +26,15 @@ from globals_heads.plot.style import (
 )
 from globals_heads.settings import format_beta
 
-# Steps of the chain: name, and the column of the globals error for what runs measure.
-CHAIN = {
-    "training_mean": ("training mean", None),
-    "minus_sum_pt": ("$-\\Sigma\\,p_T$", None),
-    "linear_fit": ("one-parameter\nlinear fit", None),
+# Steps of the chain: baselines, and name and column of the globals error of what runs measure.
+CHAIN: dict[str, tuple[str, str] | None] = {
+    "training_mean": None,
+    "minus_sum_pt": None,
+    "linear_fit": None,
     "reco_objects": ("linear fit on recon-\nstructed objects (L)", "reco_objects_rec_globals"),
     "probe": ("ridge probe on\npooled latents (G)", "probe_rec_globals"),
     "head": ("trained head (H)", "rec_globals"),
-    "globals_only_network": ("network for the\nglobals alone", None),
+    "globals_only_network": None,
 }
 BINNED = {
     "met_response": "response\nmean($u_\\parallel$) / mean(|t|)",
@@ -61,14 +63,17 @@ def chain(inputs: Inputs) -> Drawing:
     # One scale of the training split turns normalised errors into GeV.
     scale = limit / np.sqrt(first["linear_fit_rec_globals"])
     figure, axes = plt.subplots(figsize=(10.5, 5))
-    numbers = []
-    for x, (step, (_, column)) in enumerate(CHAIN.items()):
-        if column is None:
+    names, numbers = [], []
+    for x, (step, shown) in enumerate(CHAIN.items()):
+        if shown is None:
+            names.append(textwrap.fill(BASELINES[step][0], 16))
             value = float(first[f"{step}_met_component_rms_gev"])
             axes.bar(x, value, width=0.6, color="lightgrey")
             axes.text(x, value, f"{value:.1f}", ha="center", va="bottom", fontsize="small")
             numbers.append({"step": step, "mean": value})
             continue
+        name, column = shown
+        names.append(name)
         cells = inputs.cells(column)
         in_gev = scale * np.sqrt(cells[["mean", "low", "high"]].clip(lower=0))
         for i, cell in enumerate(looks):
@@ -79,7 +84,7 @@ def chain(inputs: Inputs) -> Drawing:
             draw_means(axes, np.array([place]), in_gev.loc[[cell.key]], cell.color)
         numbers += in_gev.assign(step=step, n=cells["n"]).reset_index().to_dict("records")
     axes.axhline(limit, color="grey", linestyle="--", linewidth=1)
-    axes.set_xticks(range(len(CHAIN)), [name for name, _ in CHAIN.values()])
+    axes.set_xticks(range(len(CHAIN)), names)
     axes.tick_params(axis="x", labelsize="small")
     axes.set(ylabel="RMS residual of a MET component (GeV)", ylim=(0, None))
     axes.set_title(f"test split; {intervals_text(cells['n'])}; hollow: head never trained")

@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, markers, intervals, names of lost runs, and files.
+"""The look that all figures share: colours, markers, intervals, words and files.
 
 One latent space has one colour and one globals_beta one marker in every figure. A run that diverged
 or is missing is named in every figure that would show it.
@@ -42,7 +42,7 @@ COLORS = {
 }
 MARKERS = "osD^vP*X<>ph8d"
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
-LOST_COLOR = "#B22222"
+NO_RESULT_COLOR = "#B22222"
 # Baselines, which need no latent space: name and line.
 BASELINES: dict[str, tuple[str, Line]] = {
     "training_mean": ("training mean", "-"),
@@ -52,8 +52,8 @@ BASELINES: dict[str, tuple[str, Line]] = {
 }
 # Bars of intervals, without a point.
 BAR: dict[str, Any] = {"fmt": "none", "elinewidth": 1.2, "capsize": 2.5}
-# More lost runs than these are counted, so that the rest of a figure keeps its room.
-MAX_NAMED_LOST_RUNS = 6
+# More runs without a result than these are counted, so that the rest of a figure keeps its room.
+MAX_NAMED_RUNS = 6
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 mpl.use("agg")
@@ -144,7 +144,7 @@ def legend(figure: Figure, handles: Sequence[Artist], table: pd.DataFrame, colum
 
     They have as few rows as `columns` allow, and are spread over these rows.
     """
-    title = wrapped(lost_runs(table), int(13 * figure.get_figwidth()))
+    title = wrapped(runs_without_result(table), int(13 * figure.get_figwidth()))
     if not (handles or title):
         return
     rows = math.ceil(len(handles) / columns)
@@ -154,18 +154,18 @@ def legend(figure: Figure, handles: Sequence[Artist], table: pd.DataFrame, colum
         ncols=math.ceil(len(handles) / rows) if rows else 1,
         title=title or None,
     )
-    shown.get_title().set(color=LOST_COLOR, fontsize="small", multialignment="center")
+    shown.get_title().set(color=NO_RESULT_COLOR, fontsize="small", multialignment="center")
 
 
-def lost_runs(table: pd.DataFrame) -> str:
+def runs_without_result(table: pd.DataFrame) -> str:
     """Return in words which runs of `table`, rows of the summary, have no result, and why."""
-    lost = table[table["status"] != "ok"]
-    if lost.empty:
+    others = table[table["status"] != "ok"]
+    if others.empty:
         return ""
-    named = [f"{run} {status}" for run, status in zip(lost["run"], lost["status"], strict=True)]
-    more = len(named) - MAX_NAMED_LOST_RUNS
+    named = [f"{run} {status}" for run, status in zip(others["run"], others["status"], strict=True)]
+    more = len(named) - MAX_NAMED_RUNS
     if more > 0:
-        named = [*named[:MAX_NAMED_LOST_RUNS], f"and {more} more"]
+        named = [*named[:MAX_NAMED_RUNS], f"and {more} more"]
     return f"no result: {', '.join(named)}"
 
 

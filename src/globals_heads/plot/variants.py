@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from globals_heads.arrays import Array
-from globals_heads.compare.results import Cell, Results
+from globals_heads.compare.results import GLOBALS, LABELS, TOKENS, Cell, Results
 from globals_heads.plot.inputs import Inputs
 from globals_heads.plot.style import (
     COLORS,
@@ -31,10 +31,9 @@ from globals_heads.plot.style import (
 from globals_heads.settings import Grid
 
 # Metric: label of its axis.
-TOKENS, GLOBALS = "ln_rec_tokens", "probe_rec_globals"
-LABELS = {
-    TOKENS: "rec_tokens (T)\nMSE of normalised features",
-    GLOBALS: "globals error of the ridge probe (G)\nNMSE of MET components",
+AXES = {
+    TOKENS: f"{LABELS['rec_tokens']}\nMSE of normalised features",
+    GLOBALS: f"{LABELS[GLOBALS]}\nNMSE of MET components",
 }
 
 
@@ -43,7 +42,7 @@ def latent_dim(inputs: Inputs) -> Drawing:
 
     Variants that change more than latent_dim are left out.
     """
-    grid, measured = inputs.all_runs, inputs.measured()
+    grid, measured = inputs.axes, inputs.measured()
     names = [name for name, variant in grid.variants.items() if variant.only_latent_dim]
     plain = {cell._replace(variant="") for cell in measured.statuses if cell.variant in names}
     cells = [
@@ -55,8 +54,8 @@ def latent_dim(inputs: Inputs) -> Drawing:
     shown = axes_of(grid, cells)
     looks = {cell.key: cell for cell in cells_of(shown)}
     keys = list(dict.fromkeys((cell.latent_space, cell.globals_beta) for cell in cells))
-    figure, panels = plt.subplots(1, len(LABELS), figsize=(10, 4.8))
-    for axes, (metric, label) in zip(panels, LABELS.items(), strict=True):
+    figure, panels = plt.subplots(1, len(AXES), figsize=(10, 4.8))
+    for axes, (metric, label) in zip(panels, AXES.items(), strict=True):
         for i, key in enumerate(keys):
             part = looks[key].of(numbers[numbers["metric"] == metric]).sort_values("latent_dim")
             # Lines side by side, on an axis that doubles.
@@ -87,8 +86,7 @@ def variants(inputs: Inputs) -> Drawing:
     numbers = numbers_of(measured, cells)
     betas = sorted(numbers["globals_beta"].unique(), key=float)
     looks = {
-        name: (MARKERS[i % 13], LINES[i % 4])
-        for i, name in enumerate(["", *inputs.all_runs.variants])
+        name: (MARKERS[i % 13], LINES[i % 4]) for i, name in enumerate(["", *inputs.axes.variants])
     }
     figure, panels = plt.subplots(
         len(spaces),
@@ -101,7 +99,7 @@ def variants(inputs: Inputs) -> Drawing:
     for row, space in zip(panels, spaces, strict=True):
         of_space = numbers[numbers["latent_space"] == space]
         shown = {name: look for name, look in looks.items() if name in set(of_space["variant"])}
-        for axes, (metric, label) in zip(row[:2], LABELS.items(), strict=True):
+        for axes, (metric, label) in zip(row[:2], AXES.items(), strict=True):
             for i, (name, look) in enumerate(shown.items()):
                 part = of_space[(of_space["variant"] == name) & (of_space["metric"] == metric)]
                 x = (part["globals_beta"].map(betas.index) + dodge(i, len(shown), 0.3)).to_numpy()
@@ -167,7 +165,7 @@ def numbers_of(measured: Results, cells: list[Cell]) -> pd.DataFrame:
     `latent_dim` is that of the runs; it is NaN in a cell without runs.
     """
     rows = []
-    for metric in LABELS:
+    for metric in AXES:
         for cell in cells:
             value = measured.contrast(metric, {cell: 1.0})
             numbers = {"mean": value.mean, **value.interval()._asdict()}

@@ -38,7 +38,7 @@ def test_checks_of_nothing_are_not_passed(tmp_path):
     assert "hold 0," in checks["Does globals_beta really differ between the runs?"].finding
 
 
-def test_lost_runs_are_named(tmp_path):
+def test_runs_without_a_result_are_named(tmp_path):
     rows = plant_study(tmp_path)
     finding = findings(checked(tmp_path, lose(rows, rows[4]["run"])))["Did every run finish?"]
     assert finding == "26 runs finished; missing or diverged: linear/beta_1/seed_0 diverged"

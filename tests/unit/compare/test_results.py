@@ -1,4 +1,4 @@
-"""Results: pairing by seed, lost runs, variants, and damaged files."""
+"""Results: pairing by seed, runs without a result, variants, and damaged files."""
 
 import math
 
@@ -19,20 +19,20 @@ def read(folder):
 
 
 @pytest.mark.parametrize("status", ["diverged", "missing"])
-def test_a_lost_run_is_counted_and_named(tmp_path, status):
+def test_a_run_without_a_result_is_counted_and_named(tmp_path, status):
     run = key_of(NONE, 1).name
     write_summary(tmp_path, lose(plant_study(tmp_path), run, status))
     results = read(tmp_path)
     assert results.contrast("rec_tokens", {NONE: 1.0}).num_seeds == 2
     assert results.contrast("rec_tokens", {LINEAR: 1.0, NONE: -1.0}).num_seeds == 2
-    assert results.lost_runs("rec_tokens", [NONE, LINEAR]) == [f"{run} {status}"]
+    assert results.runs_without_result("rec_tokens", [NONE, LINEAR]) == [f"{run} {status}"]
 
 
 def test_a_run_without_a_row_is_missing(tmp_path):
     rows = plant_study(tmp_path)
     run = key_of(NONE, 2).name
     write_summary(tmp_path, [row for row in rows if row["run"] != run])
-    assert read(tmp_path).lost_runs("skill", [NONE, LINEAR]) == [f"{run} missing"]
+    assert read(tmp_path).runs_without_result("skill", [NONE, LINEAR]) == [f"{run} missing"]
 
 
 def test_variants_are_cells_of_their_own(tmp_path):
@@ -45,7 +45,7 @@ def test_variants_are_cells_of_their_own(tmp_path):
         Cell(c.latent_space, c.globals_beta, "control") for c in CELLS
     ]
     assert results.statuses[Cell("vq", "1", "control")] == ("ok", "ok", None)
-    assert not results.lost_runs("skill", results.statuses)
+    assert not results.runs_without_result("skill", results.statuses)
     assert results.contrast("skill", {Cell("vq", "1", "control"): 1.0}).num_seeds == 2
 
 

@@ -23,7 +23,7 @@ def runs(tmp_path):
 
 def summarised(runs):
     output = runs / "summary.csv"
-    collect(GRID, runs, runs / "baselines.csv", output)
+    collect(GRID, runs, runs / "baselines.csv", output, ())
     return read_summary(output)
 
 

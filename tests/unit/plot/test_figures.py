@@ -59,7 +59,7 @@ def test_figures_come_as_svg_png_and_csv_with_the_same_bytes(planted, tmp_path, 
 
 
 @pytest.fixture(scope="module")
-def with_lost_runs(planted, tmp_path_factory):
+def with_failed_runs(planted, tmp_path_factory):
     """A study with a missing and a diverged run, both vq, so that the codebook has them."""
     study = shutil.copytree(planted, tmp_path_factory.mktemp("lost") / "study")
     lose(study, [PLAIN.runs[1]])
@@ -68,8 +68,8 @@ def with_lost_runs(planted, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_name_runs_without_a_result(with_lost_runs, name):
-    words, _ = drawn(with_lost_runs, name)
+def test_figures_name_runs_without_a_result(with_failed_runs, name):
+    words, _ = drawn(with_failed_runs, name)
     if name == "variants":
         assert "n = 2 to 3 per cell" in words
     assert f"{PLAIN.runs[1].name} missing" in words.replace("\n", " ")

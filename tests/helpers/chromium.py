@@ -130,16 +130,19 @@ class Page:
         assert "exceptionDetails" not in found, (expression, found)
         return found["result"].get("value")
 
-    def frame_text(self):
-        """Return the text of the frame inside the page."""
-        (child,) = self.call("Page.getFrameTree")["frameTree"]["childFrames"]
-        world = self.call("Page.createIsolatedWorld", frameId=child["frame"]["id"])
-        found = self.call(
-            "Runtime.evaluate",
-            expression="document.body.innerText",
-            contextId=world["executionContextId"],
-        )
-        return found["result"]["value"]
+    def frame_text(self, seconds=30):
+        """Return the text of the frame inside the page, once it is loaded."""
+        end = time.monotonic() + seconds
+        loaded = "document.readyState == 'complete' ? document.body.innerText : ''"
+        while time.monotonic() < end:
+            (child,) = self.call("Page.getFrameTree")["frameTree"]["childFrames"]
+            world = self.call("Page.createIsolatedWorld", frameId=child["frame"]["id"])
+            context = world["executionContextId"]
+            found = self.call("Runtime.evaluate", expression=loaded, contextId=context)
+            if text := found["result"]["value"].strip():
+                return text
+            time.sleep(0.05)
+        raise AssertionError(f"the frame has no text after {seconds} s")
 
     def wait(self, condition, seconds=30):
         """Wait until a JavaScript expression is true."""

@@ -184,9 +184,7 @@ def open_hdf5(path: Path, problem: str, remedy: str) -> Iterator[h5py.File]:
     UserError
         For any error of HDF5 or of the block.
     """
-    print(
-        f"Reading {path} (if the log ends here, this file is broken)", file=sys.stderr, flush=True
-    )
+    print(f"Reading {path} (if this line is the last, it is broken)", file=sys.stderr, flush=True)
     try:
         # The system's default action ends a process inside a C call; a Python handler cannot.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -113,7 +113,7 @@ def test_temporary(submit, sbatch_that_fails):
         (NO_MEMORY, "larger nodes"),
         ("Requested time limit is invalid (missing or exceeds some limit)", "lower STUDY_MINUTES"),
         ("Unable to contact slurm controller (connect failure)", "tried again"),
-        ("any other", "see profiles/slurm/config.yaml"),
+        ("any other", "compare with the values in profiles/slurm/config.yaml"),
     ],
 )
 def test_remedy(error, expected):

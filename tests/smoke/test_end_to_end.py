@@ -70,7 +70,7 @@ def check_files(study):
         assert settings["epochs"] == config["epochs"] == 1
         log = (folder / "run.log").read_text(encoding="utf-8").splitlines()
         assert [line for line in log if line.startswith("[1/1] val_loss=")]
-        assert (results / f"benchmarks/train/{run}.tsv").is_file()
+        assert (results / f"benchmarks/train/runs/{run}.tsv").is_file()
     assert (results / "data/generated/events.h5").is_file()
     assert (results / "data/generated/packed.h5").is_file()
     links = {path.name: path.resolve() for path in (results / "by_number").glob("[0-9]*")}

@@ -113,13 +113,6 @@ def kill_until_finished(folder, data, latent_space, draw, counts, most=math.inf)
     raise AssertionError("no life was long enough")
 
 
-def test_a_few_kills(tmp_path, data):
-    """The short version: one run, three kills."""
-    counts = Counter()
-    kill_until_finished(tmp_path / "run", data, "vq", random.Random(3), counts, most=3)
-    assert finished(tmp_path / "run") == undisturbed(tmp_path / "undisturbed", data, "vq")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("latent_space", ["none", "linear", "vq"])
 def test_many_kills(tmp_path, data, latent_space, capsys):

@@ -49,7 +49,7 @@ def commands(target, *variables):
     """Return the arguments of each snakemake that `make` starts for a target."""
     command = ["make", "--dry-run", target, *variables]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    lines = map(shlex.split, process.stdout.splitlines())
+    lines = [shlex.split(line) for line in process.stdout.splitlines() if "snakemake" in line]
     return [words[1:] for words in lines if words[0].endswith("snakemake")]
 
 

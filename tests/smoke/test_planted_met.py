@@ -123,6 +123,7 @@ def unknowable(tmp_path_factory):
     return run_study(tmp_path_factory.mktemp("unknowable"), study, splits)
 
 
+@pytest.mark.slow
 def test_a_random_met_is_read_nowhere(unknowable):
     """A constant leaves 1; the probe's 8 slopes fitted on 1000 events add or take about 0.01."""
     table, _ = unknowable
@@ -133,6 +134,7 @@ def test_a_random_met_is_read_nowhere(unknowable):
     assert table["rec_globals"].min() > 0.96
 
 
+@pytest.mark.slow
 def test_a_random_met_is_claimed_by_nobody(unknowable):
     _, verdict = unknowable
     answers = {}

@@ -172,8 +172,8 @@ def test_from_training_to_the_summary(disk, tmp_path):
             "train": ("train", run.path, "--data", packed),
             "evaluate": ("evaluate", run.path, "--data", packed),
             "collect": (
-                *("collect", folder / "summary.csv", "--results", folder / "runs"),
-                *("--grid", GRID.model_dump_json(), "--baselines", facts),
+                *("collect", folder / "summary.csv", "--results", folder),
+                *("--grid", GRID.model_dump_json(), "--baselines", facts.parent),
             ),
         }
         for name, command in commands.items():

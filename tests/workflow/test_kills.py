@@ -139,6 +139,7 @@ def test_interrupted_from_the_keyboard(tmp_path, data):
     assert last.endswith(" steps; the same command goes on from there.")
 
 
+@pytest.mark.slow
 def test_a_run_has_one_writer(tmp_path, data):
     """The second process names the first and waits; a killed one holds nothing."""
     first = start(tmp_path, data, "none")

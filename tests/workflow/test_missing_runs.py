@@ -3,6 +3,7 @@
 import shutil
 
 import pandas as pd
+import pytest
 
 RUN = "vq/beta_1/seed_0"
 OTHERS = {"none/beta_0/seed_0", "vq/beta_0/seed_0", "none/beta_1/seed_0"}
@@ -77,6 +78,7 @@ def run_lock(folder, *rest):
 """
 
 
+@pytest.mark.slow
 def test_failed_trainings(study):
     """With --keep-going the other runs finish, and the plain command makes the failed ones again.
 
@@ -102,6 +104,7 @@ def test_failed_trainings(study):
     assert plan.runs["train"] == plan.runs["evaluate"] == {f"runs/{run}" for run in lost}
 
 
+@pytest.mark.slow
 def test_runs_of_other_settings(study):
     """Runs that the study with these settings would not make count as missing."""
     study.run("results/summary.csv", "--config", "missing_runs=show", "epochs=2")

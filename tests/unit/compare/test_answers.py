@@ -297,13 +297,13 @@ def wrong_answers(answer, claim, truth, num_seeds):
     return count
 
 
-@pytest.mark.parametrize("num_seeds", [5, 10])
+@pytest.mark.parametrize("num_seeds", [5, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("claim", AT_THE_MARGIN)
 def test_chance_rarely_says_yes_where_a_claim_is_just_not_true(claim, num_seeds):
     assert wrong_answers(YES, claim, AT_THE_MARGIN[claim][0], num_seeds) <= MOST_FALSE
 
 
-@pytest.mark.parametrize("num_seeds", [5, 10])
+@pytest.mark.parametrize("num_seeds", [5, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("claim", AT_THE_MARGIN)
 def test_chance_rarely_says_no_where_a_claim_is_just_true(claim, num_seeds):
     assert wrong_answers(NO, claim, AT_THE_MARGIN[claim][1], num_seeds) <= MOST_FALSE

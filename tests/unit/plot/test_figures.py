@@ -76,7 +76,10 @@ def test_figures_name_runs_without_a_result(with_failed_runs, name):
     assert f"{PLAIN.runs[3].name} diverged" in words.replace("\n", " ")
 
 
-@pytest.fixture(scope="module", params=["nothing", "one run", "diverged runs"])
+ONE_RUN = pytest.param("one run", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=["nothing", ONE_RUN, "diverged runs"])
 def with_little(planted, tmp_path_factory, request):
     """A study with no run, one run, or diverged runs only."""
     study = shutil.copytree(planted, tmp_path_factory.mktemp("little") / "study")

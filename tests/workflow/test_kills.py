@@ -1,6 +1,5 @@
 """The real command, killed at random moments, ends with the bits of one that never was."""
 
-import math
 import random
 import signal
 import subprocess
@@ -76,7 +75,11 @@ def undisturbed(folder, data, latent_space):
     return finished(folder)
 
 
-def kill_until_finished(folder, data, latent_space, draw, counts, most=math.inf):
+# A run that was killed more often than this is left to finish.
+MOST_KILLS = 25
+
+
+def kill_until_finished(folder, data, latent_space, draw, counts):
     """Start and kill one run until it comes to its end.
 
     Half of the lives save all the time; half of those are killed hard while they write.
@@ -85,7 +88,7 @@ def kill_until_finished(folder, data, latent_space, draw, counts, most=math.inf)
     for life in range(1000):
         always_save = draw.choice([True, False])
         process = start(folder, data, latent_space, always_save=always_save)
-        if life < most:
+        if life < MOST_KILLS:
             # From the time when the training goes on; importing torch would take most kills.
             wait_for(folder, process, "resumed from" if saves else "/6]")
             time.sleep(draw.uniform(0, 0.5))
@@ -122,7 +125,7 @@ def test_many_kills(tmp_path, data, latent_space, capsys):
     while sum(counts[number.name] for number in SIGNALS) < 20:
         runs += 1
         folder = tmp_path / str(runs)
-        kill_until_finished(folder, data, latent_space, draw, counts, most=25)
+        kill_until_finished(folder, data, latent_space, draw, counts)
         assert finished(folder) == expected
     with capsys.disabled():
         print(f"\n{latent_space}: {runs} runs, kills: {dict(counts)}")

@@ -224,7 +224,6 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     """Measure one run's model.pt on the test split, and delete the checkpoint of its training."""
     from globals_heads.evaluate import evaluate as evaluation
     from globals_heads.packed import open_packed
-    from globals_heads.train.checkpoint import delete_checkpoint
 
     folder, started = RunFolder(run), datetime.now(UTC)
     settings = folder.read_settings()
@@ -234,7 +233,7 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     write_manifest(folder.manifest("evaluate"), folder.path, inputs, outputs, started, threads)
     # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
     # finished ones have made; from their checkpoints they make it again at once.
-    delete_checkpoint(folder.checkpoint)
+    folder.checkpoint.unlink(missing_ok=True)
 
 
 @app.command()

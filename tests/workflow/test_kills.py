@@ -59,7 +59,7 @@ def wait_for(folder, process, text="val_loss"):
 
 def finished(folder):
     """Return the outcome of a run; check that its log is whole and that no litter is left."""
-    kept = {".lock", "checkpoint.pt", "checkpoint.previous.pt", "status.json"}
+    kept = {".lock", "checkpoint.pt", "status.json"}
     assert {path.name for path in folder.iterdir()} == kept | {
         "cfg.yaml", "facts", "model.pt", "run.log",
     }  # fmt: skip
@@ -110,7 +110,7 @@ def kill_until_finished(folder, data, latent_space, draw, counts):
         counts["longest ms"] = max(counts["longest ms"], round(1000 * (time.monotonic() - killed)))
         assert code == (EXIT_CODE if number in SAVED else -number), log
         assert number not in SAVED or f"Stopped by {number.name}, after" in log
-        saves = (folder / "checkpoint.pt").exists() or (folder / "checkpoint.previous.pt").exists()
+        saves = (folder / "checkpoint.pt").exists()
         counts[number.name] += 1
         counts["while writing"] += any(folder.glob(".checkpoint.pt.*"))
     raise AssertionError("no life was long enough")

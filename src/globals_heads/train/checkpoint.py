@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from globals_heads.errors import UserError, brief
+from globals_heads.errors import brief
 from globals_heads.files import atomic_path, remove_leftovers
 from globals_heads.train.loss import Sums
 from globals_heads.train.model import TokenAutoencoder
@@ -89,14 +89,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set the state to what `state_dict` returned, in this process or another one.
-
-        Raises
-        ------
-        Exception
-            Of many types, if `state` does not fit this training.
-        """
-        self._check(state)
+        """Set the state to what `state_dict` of the same training returned."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_random"])
@@ -109,27 +102,6 @@ class TrainingState:
             setattr(self, name, state[name])
         self.grad_norms = self.grad_norms.to(device)
 
-    def _check(self, state: dict[str, Any]) -> None:
-        """Raise `ValueError` for values that PyTorch and Python would load silently.
-
-        The fused optimiser, for instance, writes beside tensors that are too small.
-        """
-        for name, own in self.state_dict().items():
-            if name not in ("optimizer", "history", "cuda_random"):
-                _require_alike(name, state[name], own)
-        parameters = list(self.model.parameters())
-        for i, moments in state["optimizer"]["state"].items():
-            for name in ("exp_avg", "exp_avg_sq"):
-                _require_alike("optimizer", moments[name], parameters[i])
-        epoch, history = state["epoch"], state["history"]
-        if not (0 <= state["step"] <= len(self.grad_norms) and 0 <= state["best_epoch"] < epoch):
-            raise ValueError(f"step {state['step']}, best epoch {state['best_epoch']}")
-        for split in _no_history():
-            if [facts["epoch"] for facts in history[split]] != list(range(1, epoch)):
-                raise ValueError(f"the history of {split} is not that of {epoch - 1} epochs")
-            if not all(type(n) in (int, float) for facts in history[split] for n in facts.values()):
-                raise ValueError(f"the history of {split} holds values that are not numbers")
-
 
 _PLAIN_FIELDS = (
     "epoch",
@@ -140,20 +112,6 @@ _PLAIN_FIELDS = (
     "best_loss",
     "best_weights",
 )
-
-
-def _require_alike(name: str, found: Any, expected: Any) -> None:
-    """Raise `ValueError` unless both are of one type, or tensors of one shape and type."""
-    if isinstance(expected, dict):
-        if found.keys() != expected.keys():
-            raise ValueError(f"{name} holds other tensors than this training has")
-        for key, value in expected.items():
-            _require_alike(f"{name} {key}", found[key], value)
-    elif isinstance(expected, Tensor):
-        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
-            raise ValueError(f"{name} is a tensor of another shape or type")
-    elif type(found) is not type(expected):
-        raise ValueError(f"{name} is {found!r}")
 
 
 def checkpoint_key(inputs: dict[str, str], threads: int) -> dict[str, str]:
@@ -176,7 +134,7 @@ def checkpoint_key(inputs: dict[str, str], threads: int) -> dict[str, str]:
 
 
 class Checkpoint:
-    """The checkpoint of one training: one file, and the one before it in case that is damaged.
+    """The checkpoint file of one training.
 
     Parameters
     ----------
@@ -191,41 +149,17 @@ class Checkpoint:
 
     def __init__(self, path: Path, key: dict[str, str], stop: StopRequest) -> None:
         self.path = path
-        self.previous = _previous(path)
         self.key = key
         self.stop = stop
         self.saved_at = time.monotonic()
         remove_leftovers(path)
 
     def resume(self, state: TrainingState) -> None:
-        """Set `state` to the newest checkpoint that fits; say which one does not and why.
-
-        Raises
-        ------
-        UserError
-            If the content contradicts the key, as no training writes it.
-        """
-        for path in (self.path, self.previous):
-            saved = self._read(path)
-            if saved is None:
-                continue
-            try:
-                state.load_state_dict(saved)
-            except Exception as error:
-                raise UserError(
-                    f"{path} belongs to this training but cannot be loaded "
-                    f"({brief(error)}); delete it and run the same command again."
-                ) from error
-            print(f"resumed from {path.name}, after {state.position}", flush=True)
+        """Set `state` to the checkpoint if this training made it; say why if it is not used."""
+        if not self.path.exists():
             return
-
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        if not path.exists():
-            return None
-        if not path.is_file():
-            raise UserError(f"{path} is not a file; delete it and run the same command again.")
         try:
-            content = io.BytesIO(path.read_bytes())
+            content = io.BytesIO(self.path.read_bytes())
             # torch reads changed numbers silently; the checksums of the archive show them.
             with zipfile.ZipFile(content) as archive:
                 if damaged := archive.testzip():
@@ -234,15 +168,15 @@ class Checkpoint:
             # weights_only: a file from elsewhere must not be able to run code.
             saved = torch.load(content, map_location="cpu", weights_only=True)
             differing = [name for name, value in self.key.items() if saved["key"][name] != value]
-            state: dict[str, Any] = saved["state"]
         except Exception as error:
-            print(f"{path.name} is damaged and not used ({brief(error)})")
-            return None
+            print(f"{self.path.name} is damaged and not used ({brief(error)})")
+            return
         if differing:
             others = ", ".join(differing)
-            print(f"{path.name} is not used; another training made it (different {others})")
-            return None
-        return state
+            print(f"{self.path.name} is not used; another training made it (different {others})")
+            return
+        state.load_state_dict(saved["state"])
+        print(f"resumed from {self.path.name}, after {state.position}", flush=True)
 
     def save_if_due(self, state: TrainingState) -> None:
         """Save if a stop was requested, or `SAVE_INTERVAL_S` after the last save.
@@ -265,16 +199,4 @@ class Checkpoint:
         torch.save({"key": self.key, "state": state.state_dict()}, buffer)
         with atomic_path(self.path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
-            if self.path.exists():
-                self.path.replace(self.previous)
         self.saved_at = time.monotonic()
-
-
-def delete_checkpoint(path: Path) -> None:
-    """Delete a checkpoint that is no longer needed, and the one before it."""
-    _previous(path).unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
-
-
-def _previous(path: Path) -> Path:
-    return path.with_stem(f"{path.stem}.previous")

@@ -27,12 +27,7 @@ from globals_heads.settings import (
     VqSettings,
 )
 from globals_heads.train import train as training
-from globals_heads.train.checkpoint import (
-    Checkpoint,
-    TrainingState,
-    checkpoint_key,
-    delete_checkpoint,
-)
+from globals_heads.train.checkpoint import Checkpoint, TrainingState, checkpoint_key
 from globals_heads.train.signals import Stopped, StopRequest
 
 KEY = {"settings": "a", "code": "b"}
@@ -141,7 +136,6 @@ def test_every_part_of_a_checkpoint_matters(tmp_path, data, undisturbed, monkeyp
     assert (best_epoch, diverged) == (2, False)
     train(tmp_path, data, stop_at=12)  # in the third
     load = TrainingState.load_state_dict
-    monkeypatch.setattr(TrainingState, "_check", lambda *_: None)
     monkeypatch.setattr(
         TrainingState,
         "load_state_dict",
@@ -151,7 +145,7 @@ def test_every_part_of_a_checkpoint_matters(tmp_path, data, undisturbed, monkeyp
     assert outcome(tmp_path) != undisturbed()
 
 
-@pytest.mark.parametrize("number", range(1, 20))
+@pytest.mark.parametrize("number", range(1, 10))
 def test_killed_at_any_point_of_a_write_the_outcome_is_the_same(
     tmp_path, data, undisturbed, monkeypatch, capsys, number
 ):
@@ -198,8 +192,8 @@ def test_a_checkpoint_outlives_its_training(tmp_path, data, monkeypatch):
         (tmp_path / "model.pt").unlink()
         assert train(tmp_path, data)
     assert (tmp_path / "model.pt").read_bytes() == model
-    delete_checkpoint(tmp_path / "checkpoint.pt")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["facts", "model.pt", "status.json"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint.pt", "facts", "model.pt", "status.json"]
 
 
 def test_saving_within_an_epoch_changes_nothing(tmp_path, data, undisturbed, monkeypatch):
@@ -245,22 +239,16 @@ def damaged(content):
     yield b"text\n" * 100
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, data, undisturbed, capsys):
-    train(tmp_path / "made", data, stop_at=13)
-    current, previous = (
-        (tmp_path / "made" / name).read_bytes()
-        for name in ("checkpoint.pt", "checkpoint.previous.pt")
-    )
-    for number, content in enumerate(damaged(current)):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / "checkpoint.pt").write_bytes(content)
-        (folder / "checkpoint.previous.pt").write_bytes(previous)
-        assert train(folder, data)
+def test_a_damaged_checkpoint_is_named_and_not_used(tmp_path, data, undisturbed, capsys):
+    train(tmp_path, data, stop_at=13)
+    path = tmp_path / "checkpoint.pt"
+    for content in damaged(path.read_bytes()):
+        path.write_bytes(content)
+        assert train(tmp_path, data)
         log = capsys.readouterr().out
         assert "checkpoint.pt is damaged and not used" in log
-        assert "resumed from checkpoint.previous.pt, after 2 epochs and 0 steps" in log
-        assert outcome(folder) == undisturbed()
+        assert "resumed" not in log
+        assert outcome(tmp_path) == undisturbed()
 
 
 def test_one_changed_bit_is_seen_or_harmless(tmp_path, data, undisturbed):
@@ -276,17 +264,6 @@ def test_one_changed_bit_is_seen_or_harmless(tmp_path, data, undisturbed):
         (folder / "checkpoint.pt").write_bytes(content[:place] + changed + content[place + 1 :])
         assert train(folder, data)
         assert outcome(folder) == undisturbed()
-
-
-def test_two_damaged_checkpoints_start_from_nothing(tmp_path, data, undisturbed, capsys):
-    train(tmp_path, data, stop_at=13)
-    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
-        (tmp_path / name).write_bytes(b"PK")
-    assert train(tmp_path, data)
-    log = capsys.readouterr().out
-    assert log.count("is damaged and not used") == 2
-    assert "resumed" not in log
-    assert outcome(tmp_path) == undisturbed()
 
 
 def test_a_checkpoint_of_another_training_is_named_and_not_used(
@@ -311,62 +288,6 @@ def test_a_checkpoint_cannot_run_code(tmp_path, data, capsys):
     assert train(tmp_path, data)
     assert "checkpoint.pt is damaged and not used" in capsys.readouterr().out
     assert not (tmp_path / "hacked").exists()
-
-
-def test_a_checkpoint_whose_key_is_a_lie_is_named(tmp_path, data):
-    train(tmp_path, data, "none", stop_at=3)
-    with pytest.raises(UserError, match=r"checkpoint\.pt .* cannot be loaded .*delete it and run"):
-        train(tmp_path, data, "vq")
-
-
-def change(*keys, value):
-    """Return a function that puts a value into nested dictionaries and lists."""
-
-    def change_in(state):
-        for key in keys[:-1]:
-            state = state[key]
-        state[keys[-1]] = value(state[keys[-1]]) if callable(value) else value
-
-    return change_in
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        change("epoch", value="x"),
-        change("epoch", value=-3),
-        change("epoch", value=99),
-        change("epoch", value=1.5),
-        change("step", value=10**6),
-        change("step", value=1.5),
-        change("best_epoch", value=7),
-        change("best_loss", value="x"),
-        change("history", value={}),
-        change("history", "train", value=[]),
-        change("history", "val", 0, "loss", value="x"),
-        change("sums", value=[]),
-        change("sums", "code_counts", value=torch.zeros(1)),
-        change("grad_norms", value=torch.zeros(1)),
-        change("best_weights", value={}),
-        change("optimizer", "state", 0, "exp_avg", value=torch.zeros(3)),
-        change("optimizer", "state", 0, "exp_avg_sq", value=lambda old: old.double()),
-        change("model", "encoder.0.weight", value=torch.zeros(1)),
-    ],
-)
-def test_a_checkpoint_of_the_right_key_and_a_wrong_content_is_named(tmp_path, data, damage):
-    train(tmp_path, data, "none", stop_at=9)
-    path = tmp_path / "checkpoint.pt"
-    saved = torch.load(path, weights_only=True)
-    damage(saved["state"])
-    torch.save(saved, path)
-    with pytest.raises(UserError, match=r"checkpoint\.pt .* cannot be loaded .*delete it and run"):
-        train(tmp_path, data, "none")
-
-
-def test_a_checkpoint_that_is_no_file_is_named(tmp_path, data):
-    os.mkfifo(tmp_path / "checkpoint.pt")
-    with pytest.raises(UserError, match=r"checkpoint\.pt is not a file; delete it"):
-        train(tmp_path, data)
 
 
 def test_the_key_knows_settings_data_and_threads():
@@ -400,7 +321,6 @@ def test_a_checkpoint_that_cannot_be_written_is_named_and_the_one_before_stays(
         with pytest.raises(UserError, match=r"checkpoint\.pt cannot be written .*make room"):
             train(tmp_path, data)
     assert not list(tmp_path.glob(".checkpoint.pt.*"))
-    assert not list(tmp_path.glob("checkpoint.previous.pt"))
     assert train(tmp_path, data)
     assert outcome(tmp_path) == undisturbed()
 

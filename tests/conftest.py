@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from snakemake_process import run_snakemake
 
 from globals_heads.data.events import Events
 from globals_heads.data.token_file import write_token_file
@@ -128,42 +129,47 @@ class Study:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def start(
+    def command(
         self,
         *arguments: str,
         profile: str | None = "local",
         overlay: dict[str, Any] | str | None = None,
-        prefix: tuple[str, ...] = (),
-        **options: Any,
-    ) -> "subprocess.Popen[str]":
-        """Start snakemake with `overlay` as the last config file."""
+    ) -> list[str]:
+        """Return a command of snakemake with `overlay` as the last config file."""
         configfiles = [*self.configfiles]
         if overlay is not None:
             text = overlay if isinstance(overlay, str) else yaml.safe_dump(overlay)
             (self / "overlay.yaml").write_text(text, encoding="utf-8")
             configfiles.append("overlay.yaml")
-        command = [*prefix, str(BIN / "snakemake"), *arguments]
+        command = [str(BIN / "snakemake"), *arguments]
         command += ["--profile", profile] if profile else []
-        command += ["--configfile", *configfiles] if configfiles else []
-        inherited = {k: v for k, v in os.environ.items() if k not in OWN_VARIABLES}
+        return command + (["--configfile", *configfiles] if configfiles else [])
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a command."""
+        return {k: v for k, v in os.environ.items() if k not in OWN_VARIABLES} | self.environment
+
+    def start(
+        self,
+        *arguments: str,
+        profile: str = "local",
+        prefix: tuple[str, ...] = (),
+        **options: Any,
+    ) -> "subprocess.Popen[str]":
+        """Start a command of snakemake behind the words of `prefix`; options are those of Popen."""
         return subprocess.Popen(
-            command,
+            [*prefix, *self.command(*arguments, profile=profile)],
             cwd=self.path,
-            env=inherited | self.environment,
+            env=self.variables,
             stderr=subprocess.STDOUT,
             text=True,
             **options,
         )
 
     def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run snakemake to its end, started as by `start`; stdout holds all its output."""
-        with self.start(*arguments, stdout=subprocess.PIPE, **options) as process:
-            try:
-                output, _ = process.communicate(timeout=600)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(process.args, process.returncode, output)
+        """Run a command of snakemake, made as by `command`, to its end."""
+        return run_snakemake(self.command(*arguments, **options), self.path, self.variables, 600)
 
     def run(self, *arguments: str, **options: Any) -> str:
         """Return the output of a command that must succeed."""

@@ -34,7 +34,8 @@ def test_results_cannot_be_written(study):
         pytest.skip("root may write everywhere, and setpriv cannot take that right away")
     (study / "results").chmod(0o555)
     try:
-        output = study.fail("--config", "epochs=2", prefix=prefix)
+        command = study.start("--config", "epochs=2", prefix=prefix, stdout=subprocess.PIPE)
+        output, _ = command.communicate(timeout=60)
     finally:
         (study / "results").chmod(0o755)
     (error,) = [line for line in output.splitlines() if line.startswith("Error: ")]

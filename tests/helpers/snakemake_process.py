@@ -1,4 +1,4 @@
-"""Run snakemake commands in processes forked from one that has imported it, which takes a second."""
+"""Run snakemake in processes forked from one that has imported it: each saves a second."""
 
 import multiprocessing
 import os
@@ -39,6 +39,6 @@ def _be_snakemake(
     os.environ.update(environment)
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = command
-    from snakemake.cli import main
+    from snakemake.cli import main  # noqa: PLC0415 - with the path of this command
 
     main()

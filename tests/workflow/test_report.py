@@ -168,6 +168,7 @@ def test_no_markup_is_left_over(reported):
     assert "system-message" not in page
 
 
+@pytest.mark.slow
 def test_it_has_the_config_of_its_command(reported, tmp_path):
     """What --config and --configfile say reaches the report."""
     study = reported.copy(tmp_path / "study")

@@ -22,7 +22,7 @@ from globals_heads.plot.figures import (
 from globals_heads.settings import Grid, PlotSettings, RunKey, Settings, run_path
 
 ONE = Grid(latent_space=["vq"], globals_beta=[1], seeds=1)
-# The heat maps are one function, so one of them stands for all where nothing but the drawing counts.
+# All heat maps are one function, so one stands for all where nothing but the drawing counts.
 DRAWINGS = [name for name in FIGURES if "heatmap" not in name or name == "heatmap_rec_globals"]
 
 

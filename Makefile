@@ -8,6 +8,10 @@ PIP_ARGS ?=
 PROFILE = local
 ARGS =
 
+# Commands that read the study go on with its settings, unless ARGS or an edited config name others.
+STUDY := $(if $(filter --config% --directory% -d,$(ARGS)),,$(shell \
+	test results/study.yaml -nt config/config.yaml && echo --configfile results/study.yaml))
+
 BIN := .venv/bin
 INSTALLED := .venv/installed
 SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) $(ARGS)
@@ -37,8 +41,8 @@ format: $(INSTALLED)
 	$(BIN)/snakefmt Snakefile workflow
 
 report: $(INSTALLED)
-	$(SNAKEMAKE)
-	$(SNAKEMAKE) --report results/report.html --report-stylesheet workflow/report/report.css
+	$(SNAKEMAKE) $(STUDY)
+	$(SNAKEMAKE) $(STUDY) --report results/report.html --report-stylesheet workflow/report/report.css
 
 # The report of the runs that are finished; the others are marked and not trained.
 # Snakemake takes the last --config only, so missing_runs=show is inserted into the one in ARGS.
@@ -47,7 +51,8 @@ partial: override ARGS := $(if $(filter --config,$(ARGS)),$(subst --config ,$(SH
 partial: report
 
 # Where each run stands, also while they train in another terminal.
-status: $(INSTALLED)
+status:
+	@test -x $(BIN)/python || { echo "There is no $(BIN)/python; set it up with: make env" >&2; exit 1; }
 	@$(BIN)/python -m globals_heads status
 
 env: $(INSTALLED)

@@ -18,7 +18,14 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
+
+
+# A look at the finished runs (missing_runs: show) makes no data.
+if TRAIN:
+
+    include: "workflow/rules/data.smk"
+
+
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
@@ -33,3 +40,7 @@ rule all:
         "results/summary.csv",
         rules.compare.output,
         figure_files(),
+
+
+if workflow.is_main_process:
+    require_targets()

@@ -20,7 +20,13 @@ from pydantic import BaseModel
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
 from globals_heads.files import is_locked, run_lock, write_text
-from globals_heads.provenance import file_digest, input_digests, write_manifest
+from globals_heads.provenance import (
+    code_digest,
+    digest,
+    file_digest,
+    input_digests,
+    write_manifest,
+)
 from globals_heads.settings import (
     CompareSettings,
     Grid,
@@ -100,6 +106,14 @@ def settings_option(
     return typer.Option("--settings", parser=_parsed(model), metavar="JSON", help=text)
 
 
+def _record(
+    manifest: Path, step: str, settings: BaseModel, outputs: list[Path], started: datetime
+) -> None:
+    """Write the manifest of a step with one thread, for `verify`."""
+    inputs = {"settings": digest(settings.model_dump()), "code": code_digest(step)}
+    write_manifest(manifest, manifest.parent, inputs, outputs, started, threads=1)
+
+
 Output = Annotated[Path, typer.Argument(help="The file to make.")]
 Run = Annotated[Path, typer.Argument(help="The run's folder, which holds its cfg.yaml.")]
 Data = Annotated[Path, typer.Option(help="The packed file.")]
@@ -160,8 +174,8 @@ def pack(
     from globals_heads.data import pack as packing
     from globals_heads.data.token_file import read_token_file
 
-    splits = read_token_file(events, object_types)
-    packing.pack(splits, object_types, settings, str(events), output)
+    splits, unit = read_token_file(events, object_types)
+    packing.pack(splits, object_types, settings, str(events), unit, output)
 
 
 @app.command()
@@ -279,7 +293,10 @@ def compare(
     """
     from globals_heads.compare import verdict
 
+    started = datetime.now(UTC)
     verdict.compare(results, baselines, settings)
+    outputs = [*results.glob("verdict.*"), *results.glob("tables/*"), results / "comparison.csv"]
+    _record(results / "manifest_compare.json", "compare", settings, outputs, started)
 
 
 @app.command()
@@ -295,7 +312,10 @@ def plot(
     from globals_heads.plot.figures import draw
     from globals_heads.plot.inputs import Inputs
 
+    started = datetime.now(UTC)
     draw(figure, Inputs(grid, results, baselines, settings), output)
+    drawn = [output.with_suffix(kind) for kind in (".svg", ".png", ".csv")]
+    _record(output.with_suffix(".json"), "plot", settings, drawn, started)
 
 
 @app.command()
@@ -307,7 +327,10 @@ def plot_run(
     """Draw a figure of one run into the folder figures of the run."""
     from globals_heads.plot.figures import draw_run
 
-    draw_run(figure, RunFolder(run), settings)
+    folder, started = RunFolder(run), datetime.now(UTC)
+    draw_run(figure, folder, settings)
+    drawn = [folder.figures / f"{figure}.{kind}" for kind in ("svg", "png", "csv")]
+    _record(folder.figures / f"{figure}.json", "plot", settings, drawn, started)
 
 
 @app.command()

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from globals_heads.arrays import Array
-from globals_heads.errors import UserError
 from globals_heads.files import atomic_path, write_text
 from globals_heads.settings import RunKey, RunSettings, run_path
-from globals_heads.validation import load_yaml, validated
+from globals_heads.validation import read_validated
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -77,22 +76,19 @@ class RunFolder:
         return self.path / "facts" / f"manifest_{step}.json"
 
     @property
+    def is_trained(self) -> bool:
+        """Whether the run was trained."""
+        files = [self.settings, self.model, self.metrics("train"), self.metrics("val")]
+        return all(path.is_file() for path in files)
+
+    @property
     def is_finished(self) -> bool:
         """Whether the run was trained and evaluated."""
-        facts = [self.metrics(split) for split in ("train", "val", "test")]
-        files = [self.settings, self.model, *facts, self.events("test")]
-        return all(path.is_file() for path in files)
+        return self.is_trained and self.metrics("test").is_file() and self.events("test").is_file()
 
     def read_settings(self) -> RunSettings:
         """Return what cfg.yaml says, or raise `UserError`."""
-        try:
-            content = load_yaml(self.settings.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{self.settings} cannot be read as YAML ({error}); "
-                "delete it and run snakemake again."
-            ) from error
-        return validated(RunSettings, content, str(self.settings))
+        return read_validated(RunSettings, self.settings)
 
 
 def write_epochs(path: Path, key: RunKey, epochs: Iterable[Mapping[str, float]]) -> None:

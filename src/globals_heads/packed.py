@@ -23,7 +23,7 @@ from globals_heads.files import open_hdf5
 from globals_heads.kinematics import components, wrap_angle
 from globals_heads.settings import PackSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SPLITS = ("train", "val", "test")
 _ARRAYS = {"features": "float32", "types": "uint8", "offsets": "int64", "globals": "float32"}
 
@@ -166,9 +166,10 @@ class PackedSplit:
 
 @dataclass(frozen=True)
 class PackedData:
-    """The three splits of a packed file, and the meaning of their numbers."""
+    """The three splits of a packed file, the meaning of their numbers, and what was packed."""
 
     info: DataInfo
+    source: str
     train: PackedSplit
     val: PackedSplit
     test: PackedSplit
@@ -192,13 +193,14 @@ def open_packed(path: Path) -> PackedData:
             )
         info = DataInfo.from_dict(json.loads(file.attrs["info"]))
         _check_info(info)
+        source = str(file.attrs["source"])
         splits = {
             name: PackedSplit(**{key: _map(path, file[name][key]) for key in _ARRAYS})
             for name in SPLITS
         }
         for name, split in splits.items():
             _check(name, split, info)
-    return PackedData(info=info, **splits)
+    return PackedData(info=info, source=source, **splits)
 
 
 def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import platform
 import re
 import resource
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -78,6 +78,7 @@ NEUTRAL = (
     "provenance",
     "settings",
     "status",
+    "study",
     "train.checkpoint",
     "train.signals",
     "validation",
@@ -123,18 +124,24 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
-def dataset_name(data: str | None) -> str:
-    """Return the folder of the data set below results/data.
+def source_name(study: Settings) -> str:
+    """Return the folder of the events below results/data, named by what decides the events.
 
-    Parameters
-    ----------
-    data
-        The user's token file, whose content becomes part of the name; None for simulated events.
+    These are the settings of the simulation, or the content of the user's token file.
     """
-    if data is None:
-        return "generated"
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(data).stem)
-    return f"{stem}-{file_digest(Path(data))[:8]}"
+    if study.data is None:
+        made_from: Any = [study.num_events, study.simulate.model_dump()]
+        stem = "generated"
+    else:
+        made_from = file_digest(Path(study.data))
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(study.data).stem)
+    return f"{stem}-{digest([made_from, study.object_types])[:8]}"
+
+
+def dataset_name(study: Settings) -> str:
+    """Return the folder of the packed data: the source, and settings of pack unlike the default."""
+    changed = study.pack.model_dump(exclude_defaults=True)
+    return "-".join([source_name(study), *changed.values()])
 
 
 def input_digests(step: str, settings: RunSettings, packed_digest: str) -> dict[str, str]:
@@ -206,7 +213,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         inputs, outputs = content["inputs"], content["outputs"]
-        digests = [inputs["settings"], inputs["packed data"], inputs["code"], *outputs.values()]
+        digests = [inputs["settings"], inputs["code"], *inputs.values(), *outputs.values()]
         if not all(isinstance(value, str) for value in digests):
             raise ValueError("digests should be texts")
     except Exception as error:  # JSON can hold anything in any place
@@ -217,7 +224,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return content
 
 
-def finished_runs(study: Settings, results: Path) -> list[RunKey]:
+def finished_runs(
+    study: Settings, results: Path, steps: Collection[str] = STEPS_OF_A_RUN
+) -> list[RunKey]:
     """Return the finished runs that belong to `study`.
 
     A run that was trained with other settings or other data does not belong to it.
@@ -228,8 +237,10 @@ def finished_runs(study: Settings, results: Path) -> list[RunKey]:
         The study that is asked for.
     results
         The folder of its results.
+    steps
+        The steps that must be finished; train alone for the trained runs.
     """
-    folder = results / "data" / dataset_name(study.data)
+    folder = results / "data" / dataset_name(study)
     wanted: dict[str, str] = {}
     if (folder / "packed.h5").exists():
         wanted["packed data"] = file_digest(folder / "packed.h5")
@@ -238,18 +249,21 @@ def finished_runs(study: Settings, results: Path) -> list[RunKey]:
     return [
         key
         for key in study.runs
-        if _is_finished(RunFolder.of(results, key.name), study.run_settings(key), wanted)
+        if _is_finished(RunFolder.of(results, key.name), study.run_settings(key), wanted, steps)
     ]
 
 
-def _is_finished(folder: RunFolder, settings: RunSettings, wanted: dict[str, str]) -> bool:
-    """Return whether a run was trained and evaluated with `settings` and the inputs `wanted`."""
+def _is_finished(
+    folder: RunFolder, settings: RunSettings, wanted: dict[str, str], steps: Collection[str]
+) -> bool:
+    """Return whether `steps` of a run were made with `settings` and the inputs `wanted`."""
     wanted = {"settings": digest(settings.model_dump())} | wanted
     try:
-        found = [read_manifest(folder.manifest(step))["inputs"] for step in STEPS_OF_A_RUN]
+        found = [read_manifest(folder.manifest(step))["inputs"] for step in steps]
     except UserError:
         return False
-    return folder.is_finished and all(wanted.items() <= inputs.items() for inputs in found)
+    complete = folder.is_finished if "evaluate" in steps else folder.is_trained
+    return complete and all(wanted.items() <= inputs.items() for inputs in found)
 
 
 def peak_memory_mib() -> float:

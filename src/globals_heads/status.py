@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STYLES = {
     "failed": "red",
     "running": "cyan",
+    "trained": "yellow",
     "diverged": "magenta",
     "waiting": "dim",
     "done": "green",
@@ -184,7 +185,7 @@ def _run_status(results: Path, name: str) -> RunStatus:
             state = "done"
     elif folder.model.is_file():
         note = _reason(evaluate_log)
-        state = "failed" if note else "waiting"
+        state = "failed" if note else "trained"
     elif recorded_state == "finished":  # and its model deleted since
         shown = untrained
     else:
@@ -214,15 +215,29 @@ def _tail(path: Path) -> str:
         return ""
 
 
+def left_s(statuses: list[RunStatus]) -> float:
+    """Return the seconds until all trainings end, if as many run at a time as now; 0 if none runs.
+
+    An epoch of a waiting run counts as the mean epoch of the others.
+    """
+    running = [status.record.left_s for status in statuses if status.state == "running"]
+    known = [s.record.epoch_time_s for s in statuses if s.record.epoch_time_s is not None]
+    if not running or not known:
+        return 0
+    waiting = [status.record for status in statuses if status.state == "waiting"]
+    epochs = sum(record.epochs - record.epoch for record in waiting)
+    return max(*running, (sum(running) + epochs * sum(known) / len(known)) / len(running))
+
+
 def rendered(statuses: list[RunStatus], *, live: bool = False) -> "Group":
-    """Return the grid as a table for the terminal, with notes and sums.
+    """Return the sums, the notes and the grid as a table for the terminal.
 
     Parameters
     ----------
     statuses
         Of all runs.
     live
-        Whether a small terminal may cut off the end: then what matters comes first.
+        Whether a small terminal may cut off the end: then the rows that matter come first.
     """
     # Not at the top: a training writes its record without them.
     from rich.console import Group  # noqa: PLC0415
@@ -249,8 +264,9 @@ def rendered(statuses: list[RunStatus], *, live: bool = False) -> "Group":
     counts = Counter(status.state for status in statuses)
     sums = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
     notes = [Text(f"{status.run}: {status.note}") for status in statuses if status.note]
-    total = Text(f"{len(statuses)} runs: {sums}")
-    return Group(total, *notes, table) if live else Group(table, *notes, total)
+    seconds = left_s(statuses)
+    left = f"; about {timedelta(seconds=round(seconds))} left" if seconds else ""
+    return Group(Text(f"{len(statuses)} runs: {sums}{left}"), *notes, table)
 
 
 def watched(results: Path, interval_s: float) -> "Iterator[Group]":

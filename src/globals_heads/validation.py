@@ -5,6 +5,8 @@ import math
 import os
 import re
 import reprlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -91,6 +93,8 @@ def validated(model: type[M], values: Any, source: str) -> M:
         )
     expected = re.sub("^(Value error, )?(Input|List|String) should", "it should", problem["msg"])
     expected = expected.replace(" after validation", "")
+    if problem["type"] == "list_type" and isinstance(problem["input"], str | int | float):
+        expected += f": write [{_value(problem['input']).strip(chr(39))}]"
     if not location and problem["type"] == "value_error":
         # A rule about several settings names them itself.
         raise UserError(
@@ -100,6 +104,17 @@ def validated(model: type[M], values: Any, source: str) -> M:
     raise UserError(
         f"{what} is {_value(problem['input'])}, but {expected}; correct it in {source}."
     )
+
+
+def read_validated(model: type[M], path: Path) -> M:
+    """Return what a YAML file says as `model`, or raise `UserError`."""
+    try:
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as YAML ({error}); delete it and run snakemake again."
+        ) from error
+    return validated(model, content, str(path))
 
 
 def require_data(data: str | None) -> None:
@@ -139,6 +154,37 @@ def require_results(path: Path) -> None:
         raise UserError(f"{path.absolute()} is not a folder; {remedy}.")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise UserError(f"{path.absolute()} cannot be written to; {remedy}.")
+
+
+def require_options(arguments: Sequence[str]) -> None:
+    """Check the words after --config and --configfile; the profiles call this.
+
+    Snakemake itself answers a wrong one with a traceback.
+
+    Raises
+    ------
+    SystemExit
+        With one sentence, if a file is missing, or a word is no KEY=VALUE.
+    """
+    option = problem = ""
+    for word in arguments:
+        if word.startswith("-"):
+            option = word
+        elif option in ("--config", "-C"):
+            key, equals, value = word.partition("=")
+            top, *names = key.split(".")
+            for name in reversed(names):
+                value = f"{{{name}: {value}}}"
+            if not equals:
+                problem = f"{word} after {option} is no KEY=VALUE; put targets before {option}"
+            elif names:
+                problem = f"{option} knows top-level keys only, not {key}; write '{top}={value}'"
+        elif option in ("--configfile", "--configfiles") and not Path(word).is_file():
+            problem = (
+                f"{word} after {option} is no file; correct it, and put targets before {option}"
+            )
+        if problem:
+            sys.exit(f"Error: {problem}.")
 
 
 def _value(value: Any) -> str:

@@ -9,7 +9,8 @@ from globals_heads.compare.summary import summary_lines
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
 from globals_heads.provenance import STEPS_OF_A_RUN, digest, file_digest, read_manifest
-from globals_heads.settings import RunKey
+from globals_heads.settings import RunKey, RunSettings
+from globals_heads.study import read_study
 from globals_heads.tables import read_summary
 from globals_heads.validation import validated
 
@@ -38,7 +39,25 @@ def verify(results: Path) -> tuple[int, list[str]]:
     ]
     missing = set(table.loc[table["status"] == "missing", "run"])
     runs = [RunFolder.of(results, key.name) for key in keys if key.name not in missing]
-    problems = [problem for run in runs for problem in _problems_of_run(run)]
+    problems = []
+    try:
+        study = read_study(results)
+        if study is None:
+            raise UserError(
+                f"{results / 'study.yaml'} is missing; run snakemake with the study's settings and "
+                f"-f {results / 'by_number'}."
+            )
+        named = {key.name: study.run_settings(key) for key in study.runs}
+        settings = [named.get(key.name) for key in keys if key.name not in missing]
+    except UserError as error:
+        problems, settings = [str(error)], [None] * len(runs)
+    for run, wanted in zip(runs, settings, strict=True):
+        problems += _problems_of_run(run, wanted)
+    for manifest in (results / "manifest_compare.json", *results.glob("**/figures/*.json")):
+        try:
+            problems += _changed_outputs(manifest, manifest.parent)
+        except UserError as error:
+            problems.append(str(error))
     try:
         manifests = sorted(results.glob("data/*/manifest_baselines.json"))
         problems += [problem for path in manifests for problem in _problems_of_data(path)]
@@ -66,13 +85,17 @@ def verify(results: Path) -> tuple[int, list[str]]:
     return len(runs), problems
 
 
-def _problems_of_run(run: RunFolder) -> list[str]:
-    """Return a sentence for each file of a run that was changed after its step."""
+def _problems_of_run(run: RunFolder, wanted: RunSettings | None) -> list[str]:
+    """Return a sentence for each file of a run that was changed, and for settings not `wanted`."""
     try:
-        problems = []
+        problems, settings = [], run.read_settings()
         trained = read_manifest(run.manifest("train"))
-        if trained["inputs"]["settings"] != digest(run.read_settings().model_dump()):
+        if trained["inputs"]["settings"] != digest(settings.model_dump()):
             problems.append(_changed(run.settings, "train"))
+        elif wanted and settings != wanted:
+            problems.append(
+                f"{run.path} has other settings than study.yaml; run snakemake with those you mean."
+            )
         for step in STEPS_OF_A_RUN:
             problems += _changed_outputs(run.manifest(step), run.path)
     except UserError as error:
@@ -93,15 +116,16 @@ def _problems_of_data(manifest: Path) -> list[str]:
 def _packed_data(manifest: Path) -> str:
     """Return the digest of the packed data of a step; empty if its manifest is damaged."""
     try:
-        return str(read_manifest(manifest)["inputs"]["packed data"])
+        return str(read_manifest(manifest)["inputs"].get("packed data", ""))
     except UserError:  # those who check the step name it
         return ""
 
 
 def _changed_outputs(manifest: Path, folder: Path) -> list[str]:
     """Return a sentence for each output that is not what its step has written."""
+    step = "plot" if folder.name == "figures" else manifest.stem.removeprefix("manifest_")
     return [
-        _changed(folder / name, manifest.stem.removeprefix("manifest_"))
+        _changed(folder / name, step)
         for name, before in read_manifest(manifest)["outputs"].items()
         if not (folder / name).is_file() or file_digest(folder / name) != before
     ]

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.cli import get_argument_parser
 from snakemake.settings.types import DeploymentMethod
 
 try:
@@ -16,6 +17,7 @@ try:
     from globals_heads.errors import UserError
     from globals_heads.plot.figures import FIGURES, RUN_FIGURES, caption_of, figures_of
     from globals_heads.settings import Settings, run_path
+    from globals_heads.study import forgotten, remember
     from globals_heads.validation import require_data, require_results, validated
 except ModuleNotFoundError as error:
     sys.exit(
@@ -33,11 +35,22 @@ os.environ |= {
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
 
+RESULTS = Path("results")
 # A wrong config ends with one sentence before anything is planned.
 try:
     STUDY = validated(Settings, config, "config/config.yaml, --configfile or --config")
     require_data(STUDY.data)
-    require_results(Path("results"))
+    require_results(RESULTS)
+    # A job parses this file, too, but it was started by a command that has passed.
+    if workflow.is_main_process:
+        COMMAND, _ = get_argument_parser().parse_known_args()
+        given = workflow.config_settings.overwrite_config
+        sentence, num_lost = forgotten(STUDY, given, RESULTS)
+        harmless = COMMAND.dryrun or COMMAND.unlock or STUDY.missing_runs == "show"
+        if num_lost and not harmless:
+            raise UserError(sentence)
+        if sentence:
+            print(f"Note: {sentence}", file=sys.stderr)
 except UserError as error:
     sys.exit(f"Error: {error}")
 # Captions of the report read config, which may have left keys to their defaults.
@@ -46,7 +59,7 @@ config.update(STUDY.model_dump())
 # The folder of a run below results, <run> in the rules; grid is runs, or runs_NAME for a variant.
 RUN = "{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}"
 RUN_KEYS = {run_path(key.name): key for key in STUDY.runs}
-FIGURE_FILES = ["svg", "png", "csv"]
+FIGURE_FILES = ["svg", "png", "csv", "json"]
 RUN_FILES = [
     "cfg.yaml",
     "model.pt",
@@ -59,17 +72,29 @@ RUN_FILES = [
     "facts/manifest_evaluate.json",
     *expand("figures/{name}.{kind}", name=RUN_FIGURES, kind=FIGURE_FILES),
 ]
-# The runs that are compared: all of them, or the finished ones.
-RUNS = (
-    STUDY.runs
-    if STUDY.missing_runs == "train"
-    else provenance.finished_runs(STUDY, Path("results"))
-)
-COMPARED = {key.name for key in RUNS}
 
 NUM_SHARDS = STUDY.simulate.num_shards(STUDY.num_events)
-DATASET = provenance.dataset_name(STUDY.data)
-PACKED = f"results/data/{DATASET}/packed.h5"
+EVENTS = f"results/data/{provenance.source_name(STUDY)}"
+DATASET = provenance.dataset_name(STUDY)
+BASELINES = f"results/data/{DATASET}"
+PACKED = f"{BASELINES}/packed.h5"
+# A look at the finished runs (missing_runs: show) makes no data and trains nothing. It evaluates
+# trained runs, if there are packed data.
+TRAIN = STUDY.missing_runs == "train"
+MEASURE = TRAIN or Path(PACKED).exists()
+NO_DATA = not MEASURE and not Path(BASELINES, "baselines.csv").exists()
+# The runs that are compared.
+RUNS = STUDY.runs
+if not TRAIN:
+    trained = provenance.finished_runs(STUDY, RESULTS, ["train"])
+    RUNS = trained if MEASURE else provenance.finished_runs(STUDY, RESULTS)
+    notes = [
+        f"{key.name} is trained, not evaluated" for key in trained if key not in RUNS
+    ]
+    notes += [f"{BASELINES} was never made; a verdict needs it"] if NO_DATA else []
+    if workflow.is_main_process:
+        print(*[f"Note: {note}." for note in notes], sep="\n", file=sys.stderr)
+COMPARED = {key.name for key in RUNS}
 GRID = STUDY.grid.model_dump_json()
 PLAIN_GRID = STUDY.grid.plain.model_dump_json()
 OBJECT_TYPES = json.dumps(STUDY.object_types)
@@ -92,7 +117,7 @@ wildcard_constraints:
 def token_file(wildcards):
     """Return the token file to pack: the user's, or the simulated events."""
     if STUDY.data is None:
-        return "results/data/generated/events.h5"
+        return f"{EVENTS}/events.h5"
     # DATASET holds a digest of the content, so neither time stamp nor spelling of the path matters.
     return ancient(os.path.relpath(STUDY.data))
 
@@ -150,3 +175,37 @@ def figure_inputs(wildcards):
     figure = FIGURES[wildcards.figure]
     keys = [key for key in RUNS if figure.reads_variants or not key.variant]
     return inputs_of(figure, keys)
+
+
+def require_targets():
+    """End with one sentence if a target of the command is no file or rule of this study."""
+    files = [str(file) for rule in workflow.rules for file in rule.output]
+    files = [*rules.all.input, *(file for file in files if "{" not in file)]
+    known = {name: f"make {name}" for name in ("report", "partial", "status")}
+    known |= {part: file for file in files[::-1] for part in (*Path(file).parts, file)}
+    known |= {rule.name: rule.name for rule in workflow.rules}
+    for target in COMMAND.targets:
+        path = os.path.relpath(target)
+        producers = (rule for rule in workflow.rules if rule.is_producer(path))
+        if (
+            target not in known.values()
+            and not os.path.exists(path)
+            and not any(producers)
+        ):
+            close = difflib.get_close_matches(path, known, n=3, cutoff=0)
+            near = ", ".join(dict.fromkeys(known[part] for part in close))
+            sys.exit(
+                f"Error: {target} is no file and no rule of this study; did you mean {near}?"
+            )
+
+
+onstart:
+    remember(STUDY, RESULTS)
+
+
+onsuccess:
+    remember(STUDY, RESULTS)
+
+
+onerror:
+    remember(STUDY, RESULTS)

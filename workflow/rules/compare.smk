@@ -6,7 +6,7 @@ rule collect:
         run_files("facts/metrics_train.csv"),
         run_files("facts/metrics_val.csv"),
         run_files("facts/metrics_test.csv"),
-        baselines=f"results/data/{DATASET}/baselines.csv",
+        baselines=[] if NO_DATA else f"{BASELINES}/baselines.csv",
     output:
         report(
             "results/summary.csv",
@@ -20,7 +20,7 @@ rule collect:
         "../../envs/environment.yaml"
     params:
         grid=GRID,
-        baselines=subpath(input.baselines, parent=True),
+        baselines=BASELINES,
         # Runs made with other settings. Without this option Snakemake would train them again.
         others=[
             f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
@@ -36,8 +36,9 @@ rule compare:
         run_files("cfg.yaml"),
         run_files("facts/events_test.npz"),
         "results/summary.csv",
-        baselines=f"results/data/{DATASET}/events_test.npz",
+        baselines=f"{BASELINES}/events_test.npz",
     output:
+        "results/manifest_compare.json",
         "results/verdict.json",
         "results/verdict.rst",
         report(
@@ -69,7 +70,7 @@ rule compare:
     conda:
         "../../envs/environment.yaml"
     params:
-        baselines=subpath(input.baselines, parent=True),
+        baselines=BASELINES,
         settings=STUDY.compare.model_dump_json(),
         code=provenance.code_digest("compare"),
     shell:

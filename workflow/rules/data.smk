@@ -3,7 +3,7 @@
 
 rule simulate:
     output:
-        "results/data/generated/shards/shard_{shard}.h5",
+        EVENTS + "/shards/shard_{shard}.h5",
     log:
         "results/logs/data/simulate_shard_{shard}.log",
     conda:
@@ -21,11 +21,9 @@ rule simulate:
 
 rule merge:
     input:
-        expand(
-            "results/data/generated/shards/shard_{shard}.h5", shard=range(NUM_SHARDS)
-        ),
+        expand(EVENTS + "/shards/shard_{shard}.h5", shard=range(NUM_SHARDS)),
     output:
-        "results/data/generated/events.h5",
+        f"{EVENTS}/events.h5",
     log:
         "results/logs/data/merge.log",
     conda:

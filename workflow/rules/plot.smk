@@ -18,6 +18,7 @@ rule plot_run:
             },
         ),
         png="results/<run>/figures/{figure}.png",
+        manifest="results/<run>/figures/{figure}.json",
     log:
         "results/logs/plot/<run>/{figure}.log",
     wildcard_constraints:
@@ -51,6 +52,7 @@ rule plot:
             },
         ),
         png="results/figures/{figure}.png",
+        manifest="results/figures/{figure}.json",
     log:
         "results/logs/plot/{figure}.log",
     wildcard_constraints:
@@ -58,7 +60,7 @@ rule plot:
     conda:
         "../../envs/environment.yaml"
     params:
-        baselines=f"results/data/{DATASET}",
+        baselines=BASELINES,
         grid=GRID,
         settings=STUDY.plot.model_dump_json(),
         caption=lambda wildcards: caption_of(FIGURES[wildcards.figure], STUDY),

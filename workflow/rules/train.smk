@@ -17,7 +17,7 @@ rule link_runs:
 
 
 # With `missing_runs: show` these rules do not exist.
-if STUDY.missing_runs == "train":
+if TRAIN:
 
     rule configure:
         input:

@@ -108,6 +108,8 @@ class Results:
     met_is_readable
         Whether the one-parameter fit clearly beats the training mean. The skill is a fraction of
         this gain, so without it there is no skill.
+    source
+        What the data were packed from.
     """
 
     statuses: Mapping[Cell, tuple[str | None, ...]]
@@ -117,6 +119,7 @@ class Results:
     settings: Mapping[str, RunSettings] = field(default_factory=dict)
     errors: Mapping[str, EventErrors] = field(default_factory=dict)
     met_is_readable: bool = True
+    source: str = ""
 
     def cells(self, variant: str = "") -> list[Cell]:
         """Return the cells of a variant, the plain grid by default, in the summary's order."""
@@ -181,9 +184,10 @@ def read_results(results_folder: Path, baselines_folder: Path) -> Results:
         If a file is damaged, or runs were measured on different test events.
     """
     table = read_summary(results_folder / "summary.csv", NEEDED)
-    known = _read_arrays(
-        baselines_folder / "events_test.npz", ["linear_fit_error", "training_mean_error"]
-    )
+    path = baselines_folder / "events_test.npz"
+    known = _read_arrays(path, ["linear_fit_error", "training_mean_error"])
+    with np.load(path) as content:
+        source = str(content.get("source", ""))
     linear_fit = known["linear_fit_error"]
     gain = known["training_mean_error"] - linear_fit
     # All runs have the same baselines, so only other test events can take this gain away.
@@ -214,7 +218,7 @@ def read_results(results_folder: Path, baselines_folder: Path) -> Results:
         ln_throughput=np.log(table["throughput"]),
         epochs_after_best=table["epochs"] - table["best_epoch"],
     )
-    return Results(*_arranged(derived, errors), table, settings, errors, is_readable)
+    return Results(*_arranged(derived, errors), table, settings, errors, is_readable, source)
 
 
 def _arranged(

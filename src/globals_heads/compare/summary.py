@@ -43,7 +43,8 @@ def summary_lines(
     runs: Sequence[RunKey], results_folder: Path, baselines_csv: Path, leave_out: Collection[str]
 ) -> list[str]:
     """Return the header of the summary and the line of each run; parameters as in `collect`."""
-    baselines = read_metrics(baselines_csv)
+    # Without data there are no baselines, and no run counts.
+    baselines = read_metrics(baselines_csv) if baselines_csv.exists() else {}
     rows = [
         {"number": number}
         | summarise(

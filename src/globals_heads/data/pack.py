@@ -25,9 +25,10 @@ def pack(
     object_types: Mapping[int, str],
     settings: PackSettings,
     source: str,
+    unit: str,
     output: Path,
 ) -> None:
-    """Write events as a packed file.
+    """Write events as a packed file, and print what was read.
 
     Parameters
     ----------
@@ -38,7 +39,9 @@ def pack(
     settings
         Choice of the features and of the globals target.
     source
-        Name of the token file, for messages.
+        Name of the token file.
+    unit
+        The unit of its energies, and why.
     output
         The file to make.
 
@@ -72,10 +75,17 @@ def pack(
         object_types=tuple(object_types.values()),
         pack=settings,
     )
+    numbers = "; ".join(
+        f"{name}: {len(each)} events with {each.sum() / len(each):.3g} objects on average"
+        for name, each in real.items()
+    )
+    read = f"{source}, energies in {unit}; {numbers}"
+    print(f"Packing {read}")
     # Without alignment numpy could not map the data sets as arrays that torch accepts.
     with new_hdf5(output, alignment_threshold=1, alignment_interval=64) as file:
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["info"] = json.dumps(info.as_dict())
+        file.attrs["source"] = read
         for name, events in splits.items():
             counts = real[name].sum(axis=1)
             group = file.create_group(name)

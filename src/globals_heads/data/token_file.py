@@ -54,7 +54,7 @@ def write_token_file(
             file.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(value)
 
 
-def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Events]:
+def read_token_file(path: Path, object_types: Mapping[int, str]) -> tuple[dict[str, Events], str]:
     """Read and check a token file, whoever made it.
 
     Parameters
@@ -68,6 +68,8 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
     -------
     dict
         Events of the splits train, val and test, in GeV.
+    str
+        The unit of energies in the file, and why.
 
     Raises
     ------
@@ -89,11 +91,14 @@ def read_token_file(path: Path, object_types: Mapping[int, str]) -> dict[str, Ev
         checks.check_rows(path, split, rows[split], labels[split], len(object_types))
     checks.check_any_objects(path, [each[:, :NUM_SLOTS] for each in rows.values()], object_types)
     # One split decides for the whole file, so that the splits cannot end in different units.
-    if _median_leading_jet(rows["train"], object_types) > MEV_THRESHOLD:
+    median = _median_leading_jet(rows["train"], object_types)
+    unit = "MeV" if median > MEV_THRESHOLD else "GeV"
+    if unit == "MeV":
         for each in rows.values():
             each[:, MET_COLUMN] *= 1e-3
             objects_of(each)[..., :2] *= 1e-3
-    return {split: Events.from_rows(rows[split], labels[split]) for split in SPLITS}
+    events = {split: Events.from_rows(rows[split], labels[split]) for split in SPLITS}
+    return events, f"{unit} (the median leading-jet pT of the training split is {median:.4g})"
 
 
 def _median_leading_jet(rows: Array, object_types: Mapping[int, str]) -> float:

@@ -29,7 +29,7 @@ def measure_baselines(
     output
         The facts file to make.
     errors
-        The .npz file of the errors per event to make.
+        The .npz file of the errors per event to make; it repeats what was packed (`source`).
     threads
         CPU threads.
     """
@@ -51,6 +51,7 @@ def measure_baselines(
     write_metrics(output, None, [*rows, Metric("train", "fitted_a", "linear_fit", a, "1")])
     write_arrays(
         errors,
+        source=np.array(data.source),
         **{
             f"{name}_error": event_errors(predicted, test_met, data.info.met_scale_gev)
             for name, predicted in predictions.items()

@@ -269,7 +269,9 @@ def collect(
     output: Output,
     results: ResultsFolder,
     grid: GridOption,
-    baselines: BaselinesFolder,
+    baselines: Annotated[
+        Path | None, typer.Option(help="The folder of the data set; none: there are no data.")
+    ] = None,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A run that counts as missing; may repeat.")
     ] = None,
@@ -277,7 +279,8 @@ def collect(
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
 
-    summary.collect(grid, results, baselines / "baselines.csv", output, leave_out or ())
+    facts = baselines and baselines / "baselines.csv"
+    summary.collect(grid, results, facts, output, leave_out or ())
 
 
 @app.command()

@@ -23,7 +23,7 @@ def planted(factor):
 def pack_planted(folder, settings, factors=(0.5, 0.5, 0.5)):
     """Return packed events whose splits have these factors."""
     splits = {n: planted(f) for n, f in zip(("train", "val", "test"), factors, strict=True)}
-    pack(splits, OBJECT_TYPES, settings, "planted", folder / "packed.h5")
+    pack(splits, OBJECT_TYPES, settings, "planted", "GeV", folder / "packed.h5")
     return open_packed(folder / "packed.h5")
 
 

@@ -34,7 +34,7 @@ def random_events(num_events: int, seed: int = 0) -> Events:
 def pack_random(path: Path, settings: PackSettings, num_events: int = 60) -> PackedData:
     """Return packed random events."""
     splits = {name: random_events(num_events, i) for i, name in enumerate(SPLITS)}
-    pack(splits, OBJECT_TYPES, settings, "random events", path)
+    pack(splits, OBJECT_TYPES, settings, "random events", "GeV", path)
     return open_packed(path)
 
 

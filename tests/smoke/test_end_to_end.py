@@ -71,8 +71,9 @@ def check_files(study):
         log = (folder / "run.log").read_text(encoding="utf-8").splitlines()
         assert [line for line in log if line.startswith("[1/1] val_loss=")]
         assert (results / f"benchmarks/train/runs/{run}.tsv").is_file()
-    assert (results / "data/generated/events.h5").is_file()
-    assert (results / "data/generated/packed.h5").is_file()
+    (data,) = results.glob("data/generated-*")
+    assert (data / "events.h5").is_file()
+    assert (data / "packed.h5").is_file()
     links = {path.name: path.resolve() for path in (results / "by_number").glob("[0-9]*")}
     assert links == {str(i): (results / "runs" / run).resolve() for i, run in enumerate(RUNS)}
 

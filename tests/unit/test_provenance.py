@@ -22,6 +22,7 @@ from globals_heads.provenance import (
     finished_runs,
     input_digests,
     read_manifest,
+    source_name,
     write_manifest,
 )
 from globals_heads.settings import Settings
@@ -143,11 +144,30 @@ def test_a_file_digest_knows_content_only(tmp_path):
 def test_the_name_of_a_data_set_follows_its_content(tmp_path):
     path = tmp_path / "my events, 4 tops.h5"
     path.write_bytes(b"content")
-    name = dataset_name(str(path))
+    study = Settings(data=str(path))
+    name = dataset_name(study)
     assert name.startswith("my_events_4_tops-")
+    assert dataset_name(study.model_copy(update={"num_events": 99})) == name
     path.write_bytes(b"Content")
-    assert dataset_name(str(path)) != name
-    assert dataset_name(None) == "generated"
+    assert dataset_name(study) != name
+
+
+@pytest.mark.parametrize(
+    ("changes", "same_events"),
+    [
+        ({"num_events": 99}, False),
+        ({"simulate": {"seed": 1}}, False),
+        ({"simulate": {"fractions": {"tttt": 1}}}, False),
+        ({"pack": {"features": "raw"}}, True),
+        ({"pack": {"globals_target": "polar"}}, True),
+    ],
+)
+def test_the_name_of_simulated_data_follows_the_settings_that_make_them(changes, same_events):
+    default, changed = Settings(), Settings.model_validate(changes)
+    assert dataset_name(default) == source_name(default)
+    assert dataset_name(changed) != dataset_name(default)
+    assert (source_name(changed) == source_name(default)) is same_events
+    assert dataset_name(Settings(epochs=3, seeds=2)) == dataset_name(default)
 
 
 STUDY = Settings(latent_space=["none", "vq"], globals_beta=[1])
@@ -158,7 +178,7 @@ FACTS = ("facts/metrics_test.csv", "facts/events_test.npz")
 @pytest.fixture
 def results(tmp_path):
     """The folder of a study whose two runs are finished, with packed data and empty facts."""
-    packed = tmp_path / "data/generated/packed.h5"
+    packed = tmp_path / f"data/{dataset_name(STUDY)}/packed.h5"
     packed.parent.mkdir(parents=True)
     packed.write_bytes(b"packed")
     for key in STUDY.runs:
@@ -209,14 +229,14 @@ def test_finished_runs_are_those_of_the_settings_and_data(results):
     assert names(STUDY.model_copy(update={"epochs": 7}), results) == []
     changes = {"bottleneck": {"vq": {"codebook_size": 8}}}
     assert names(Settings.model_validate(STUDY.model_dump() | changes), results) == both[:1]
-    (results / "data/generated/packed.h5").write_bytes(b"other")
+    (results / f"data/{dataset_name(STUDY)}/packed.h5").write_bytes(b"other")
     assert names(STUDY, results) == []
 
 
 def test_finished_runs_need_no_packed_data_once_there_are_baselines(results):
-    (results / "data/generated/packed.h5").unlink()
+    (results / f"data/{dataset_name(STUDY)}/packed.h5").unlink()
     assert names(STUDY, results) == []
-    (results / "data/generated/baselines.csv").touch()
+    (results / f"data/{dataset_name(STUDY)}/baselines.csv").touch()
     assert len(names(STUDY, results)) == 2
 
 

@@ -16,7 +16,7 @@ from globals_heads.cli import app
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
 from globals_heads.files import is_locked, run_lock
-from globals_heads.status import read_record, read_status, recorded, rendered, update_record
+from globals_heads.status import left_s, read_record, read_status, recorded, rendered, update_record
 from globals_heads.train.signals import Stopped
 
 RUN = "vq/beta_10/seed_0"
@@ -68,7 +68,9 @@ def row(runs):
     """Return state, epochs and further columns of the one run, as the table shows them."""
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(rendered(read_status(runs)))
-    return console.export_text().splitlines()[1].split()[1:]
+    lines = console.export_text().splitlines()
+    (found,) = [line for line in lines if line.startswith(f"{RUN} ")]
+    return found.split()[1:]
 
 
 def locked(folder):
@@ -135,6 +137,21 @@ def test_time_since_the_last_epoch_counts(runs, folder):
     folder.status_file.write_text(json.dumps(record | {"written": earlier.isoformat()}))
     with locked(folder):
         assert row(runs)[-1] in ("0:00:14", "0:00:15")
+
+
+def test_the_time_left_of_the_study_comes_first(runs, folder):
+    """Two runs, one at a time: half of the first, and all of the second."""
+    other = RunFolder.of(runs, "vq/beta_10/seed_1")
+    other.path.mkdir()
+    other.settings.write_text("epochs: 3\n")
+    update_record(folder, **TWO_EPOCHS)
+    assert left_s(read_status(runs)) == 0, "nothing runs"
+    with locked(folder):
+        assert 49 < left_s(read_status(runs)) <= 2 * 10 + 3 * 10
+        console = Console(width=60, record=True, file=io.StringIO())
+        console.print(rendered(read_status(runs)))
+    first = console.export_text().splitlines()[0]
+    assert re.fullmatch(r"2 runs: 1 running, 1 waiting; about 0:00:(50|49) left", first.strip())
 
 
 def test_a_run_for_which_another_process_waits_says_for_whom(runs, folder):
@@ -255,7 +272,7 @@ def test_a_failed_evaluation_says_why(runs, folder):
     folder.metrics("test").unlink()
     update_record(folder, **TWO_EPOCHS, state="finished")
     log(runs, "[2/4] val_loss=0.2")
-    assert status(runs).state == "waiting"
+    assert status(runs).state == "trained"
     path = log(runs, "Error: no such data.", step="evaluate")
     assert row(runs)[:2] == ["failed", "2/4"]
     assert status(runs).note == f"Error: no such data. ({path})"
@@ -279,7 +296,7 @@ def test_the_table_names_every_run_and_counts_states(runs, folder):
     text = capture.get()
     assert f"{RUN}  failed    2/4" in text
     assert "Error: bad [thing]; mend it." in text  # brackets are no markup
-    assert text.endswith("1 runs: 1 failed\n")
+    assert text.startswith("1 runs: 1 failed\n")
 
 
 def test_the_command(runs):

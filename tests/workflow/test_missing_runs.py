@@ -116,6 +116,7 @@ def test_runs_of_other_settings(study):
 def test_nothing_finished(empty_study):
     """Without any finished run there is a table, a verdict and a figure of missing runs."""
     figure = "results/figures/heatmap_val_loss.svg"
+    empty_study.run("--until", "pack")
     empty_study.run("results/verdict.md", figure, *PARTIAL)
     assert set(statuses(empty_study).values()) == {"missing"}
     assert (empty_study / "results/verdict.md").is_file()

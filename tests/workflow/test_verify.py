@@ -64,6 +64,11 @@ def test_the_command_prints_each_problem_and_fails(study):
         (f"runs/{RUN}/facts/events_test.npz", "evaluate"),
         ("data/*/events_test.npz", "baselines"),
         ("data/*/packed.h5", "pack"),
+        ("comparison.csv", "compare"),
+        ("verdict.md", "compare"),
+        ("tables/summary.html", "compare"),
+        ("figures/tradeoff.svg", "plot"),
+        (f"runs/{RUN}/figures/curves.csv", "plot"),
     ],
 )
 def test_a_file_changed_by_hand_is_named(study, name, step):
@@ -136,6 +141,19 @@ def test_a_damaged_manifest_and_missing_baselines_are_named(study):
     assert number == 4
     assert problems[0].startswith(f"{manifest} cannot be read as a manifest")
     assert "1 data sets, of which 0 have baselines" in problems[1]
+
+
+def test_settings_of_another_study_are_named(study):
+    """And so is a study that has forgotten its settings."""
+    path = study / "results/study.yaml"
+    replace(path, "codebook_size: 8", "codebook_size: 9")
+    _, problems = verify(study / "results")
+    assert len(problems) == 2
+    assert all("vq/" in p and "other settings than study.yaml; run" in p for p in problems)
+    path.write_text("{", encoding="utf-8")
+    assert "cannot be read as YAML" in verify(study / "results")[1][0]
+    path.unlink()
+    assert "study.yaml is missing; run snakemake" in verify(study / "results")[1][0]
 
 
 def test_without_a_summary_it_says_what_to_do(study):

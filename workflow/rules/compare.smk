@@ -20,7 +20,7 @@ rule collect:
         "../../envs/environment.yaml"
     params:
         grid=GRID,
-        baselines=BASELINES,
+        baselines="" if NO_DATA else f"--baselines {BASELINES}",
         # Runs made with other settings. Without this option Snakemake would train them again.
         others=[
             f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
@@ -28,7 +28,7 @@ rule collect:
         code=provenance.code_digest("collect"),
     shell:
         "python -m globals_heads collect {output} --results results --grid {params.grid:q}"
-        " --baselines {params.baselines} {params.others} > {log} 2>&1"
+        " {params.baselines} {params.others} > {log} 2>&1"
 
 
 rule compare:

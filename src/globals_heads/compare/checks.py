@@ -116,7 +116,7 @@ def _data_as_expected(results: Results) -> Check:
     )
     if not results.met_is_readable:
         finding += ", no less than the training mean: nothing of MET can be read from the objects"
-    return Check(question, results.met_is_readable, f"{finding}; packed from {results.source}")
+    return Check(question, results.met_is_readable, f"{finding}. {results.source}".strip(". "))
 
 
 def _numbers_agree(results: Results) -> Check:

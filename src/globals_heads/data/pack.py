@@ -79,8 +79,8 @@ def pack(
         f"{name}: {len(each)} events with {each.sum() / len(each):.3g} objects on average"
         for name, each in real.items()
     )
-    read = f"{source}, energies in {unit}; {numbers}"
-    print(f"Packing {read}")
+    read = f"Read {source}, energies in {unit}; {numbers}"
+    print(read)
     # Without alignment numpy could not map the data sets as arrays that torch accepts.
     with new_hdf5(output, alignment_threshold=1, alignment_interval=64) as file:
         file.attrs["schema_version"] = SCHEMA_VERSION

@@ -14,7 +14,9 @@ from globals_heads.settings import PackSettings
 
 def pack_everywhere(path, events, **settings):
     """Pack the same events as all splits; return the training split and its info."""
-    pack(dict.fromkeys(SPLITS, events), OBJECT_TYPES, PackSettings(**settings), "tokens", path)
+    pack(
+        dict.fromkeys(SPLITS, events), OBJECT_TYPES, PackSettings(**settings), "tokens", "GeV", path
+    )
     data = open_packed(path)
     return data.train, data.info
 
@@ -113,7 +115,7 @@ def test_a_split_without_objects_is_refused(tmp_path, name):
     splits = {split: random_events(30) for split in SPLITS}
     splits[name].types[:] = 0
     with pytest.raises(UserError, match=f"The {name} split of tokens holds no objects"):
-        pack(splits, OBJECT_TYPES, PackSettings(), "tokens", tmp_path / "packed.h5")
+        pack(splits, OBJECT_TYPES, PackSettings(), "tokens", "GeV", tmp_path / "packed.h5")
 
 
 def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):

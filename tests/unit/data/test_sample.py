@@ -98,7 +98,7 @@ def test_merged_file_is_split_and_does_not_depend_on_the_order_of_shards(shards,
     for name, order in (("a.h5", shards), ("b.h5", shards[::-1])):
         sample.merge_shards(order, SETTINGS, OBJECT_TYPES, 48, tmp_path / name)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-    splits = read_token_file(tmp_path / "a.h5", OBJECT_TYPES)
+    splits = read_token_file(tmp_path / "a.h5", OBJECT_TYPES)[0]
     assert {name: len(events) for name, events in splits.items()} == {
         "train": 40,
         "val": 4,

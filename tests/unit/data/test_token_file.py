@@ -39,7 +39,7 @@ def test_splits_are_those_of_packed_files():
 
 
 def test_events_come_back(path):
-    splits = read_token_file(path, OBJECT_TYPES)
+    splits = read_token_file(path, OBJECT_TYPES)[0]
     for name, seed in SPLITS.items():
         expected = random_events(20, seed)
         assert_array_equal(splits[name].types, expected.types)
@@ -59,7 +59,7 @@ def test_names_in_any_case(path):
     with h5py.File(path, "r+") as file:
         file.move("Y_val", "y_VAL")
         file.move("X_test", "x_test")
-    assert len(read_token_file(path, OBJECT_TYPES)["val"]) == 20
+    assert len(read_token_file(path, OBJECT_TYPES)[0]["val"]) == 20
 
 
 def in_mev(rows):
@@ -78,19 +78,19 @@ def test_mev_is_recognised_and_angles_stay(path, jets):
     if not jets:
         for split in SPLITS:
             dataset(f"X_{split}", without_jets)(path)
-    expected = read_token_file(path, OBJECT_TYPES)
+    expected = read_token_file(path, OBJECT_TYPES)[0]
     for split in SPLITS:
         dataset(f"X_{split}", in_mev)(path)
-    for split, events in read_token_file(path, OBJECT_TYPES).items():
+    for split, events in read_token_file(path, OBJECT_TYPES)[0].items():
         assert_allclose(events.objects, expected[split].objects, rtol=1e-5)
         assert_allclose(events.met, expected[split].met, rtol=1e-5)
 
 
 def test_one_absurd_jet_does_not_make_a_file_mev(path):
     """The units follow the median of the leading jets; a mean would follow the worst event."""
-    expected = read_token_file(path, OBJECT_TYPES)["train"]
+    expected = read_token_file(path, OBJECT_TYPES)[0]["train"]
     dataset("X_train", planted((5, [0, 20, 21]), [1, 1e7, 1e7]))(path)
-    assert_allclose(read_token_file(path, OBJECT_TYPES)["train"].met, expected.met, rtol=1e-5)
+    assert_allclose(read_token_file(path, OBJECT_TYPES)[0]["train"].met, expected.met, rtol=1e-5)
 
 
 def link_out(path):
@@ -211,7 +211,7 @@ def good():
 def read_or_refuse(path):
     """Read a file that may be damaged: events as the layout says, or a sentence."""
     try:
-        splits = read_token_file(path, OBJECT_TYPES)
+        splits = read_token_file(path, OBJECT_TYPES)[0]
     except UserError as error:
         assert str(path) in str(error)
         assert len(str(error)) < 2000

@@ -146,7 +146,7 @@ def test_test_facts_repeat_the_validation_loss_when_the_splits_are_equal(tmp_pat
     """The long way through GeV gives the number of the training loop."""
     events = random_events(60)
     splits = dict.fromkeys(("train", "val", "test"), events)
-    pack(splits, OBJECT_TYPES, PackSettings(), "equal", tmp_path / "packed.h5")
+    pack(splits, OBJECT_TYPES, PackSettings(), "equal", "GeV", tmp_path / "packed.h5")
     key = RunKey(latent_space="none", globals_beta=1, seed=0)
     measured = train_and_evaluate(open_packed(tmp_path / "packed.h5"), tmp_path, key)
     header, row = RunFolder(tmp_path).metrics("val").read_text().splitlines()

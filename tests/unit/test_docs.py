@@ -88,7 +88,10 @@ def test_commands(page):
 
 def check_settings(command):
     """Let the settings judge what `command` gives with --config and --configfile."""
-    words = [w for word in shlex.split(command) for w in word.removeprefix("ARGS=").split(" ")]
+    # The words in ARGS='...' are separated by spaces; other words may have some inside.
+    words = shlex.split(
+        command.replace("ARGS='", "").rstrip("'") if "ARGS='" in command else command
+    )
     values = dict(word.split("=", 1) for word in words if re.match("[a-z_]+=", word))
     values = {key: yaml.safe_load(value) for key, value in values.items()}
     for name in (word for word in words if re.fullmatch(r"config/\w+\.yaml", word)):

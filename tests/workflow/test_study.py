@@ -146,7 +146,7 @@ def test_settings_of_pack_have_a_folder_of_their_own(study):
         ("beta_7", "/beta_1/seed_0/"),
         ("reprt", "make report"),
         ("colect", "collect"),
-        ("results/sumary.csv", "results/summary.csv"),
+        ("results/smmary.csv", "results/summary.csv"),
         ("results/data/generated/packed.h5", "/packed.h5"),
     ],
 )

@@ -70,7 +70,7 @@ rule compare:
     conda:
         "../../envs/environment.yaml"
     params:
-        baselines=BASELINES,
+        baselines=subpath(input.baselines, parent=True),
         settings=STUDY.compare.model_dump_json(),
         code=provenance.code_digest("compare"),
     shell:

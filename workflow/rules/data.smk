@@ -3,7 +3,7 @@
 
 rule simulate:
     output:
-        EVENTS + "/shards/shard_{shard}.h5",
+        f"{EVENTS}/shards/shard_{{shard}}.h5",
     log:
         "results/logs/data/simulate_shard_{shard}.log",
     conda:
@@ -21,7 +21,7 @@ rule simulate:
 
 rule merge:
     input:
-        expand(EVENTS + "/shards/shard_{shard}.h5", shard=range(NUM_SHARDS)),
+        expand(f"{EVENTS}/shards/shard_{{shard}}.h5", shard=range(NUM_SHARDS)),
     output:
         f"{EVENTS}/events.h5",
     log:

@@ -37,7 +37,14 @@ from globals_heads.settings import (
     Settings,
     SimulateSettings,
 )
-from globals_heads.status import read_status, recorded, rendered, update_record, watched
+from globals_heads.status import (
+    EVALUATED,
+    read_status,
+    recorded,
+    rendered,
+    update_record,
+    watched,
+)
 from globals_heads.train.signals import EXIT_CODE, Stopped, stop_requests
 from globals_heads.validation import M, load_yaml, validated
 
@@ -248,6 +255,7 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     # Not before: when a Slurm job with several trainings is tried again, Snakemake deletes what the
     # finished ones have made; from their checkpoints they make it again at once.
     folder.checkpoint.unlink(missing_ok=True)
+    print(EVALUATED)
 
 
 @app.command()
@@ -269,9 +277,7 @@ def collect(
     output: Output,
     results: ResultsFolder,
     grid: GridOption,
-    baselines: Annotated[
-        Path | None, typer.Option(help="The folder of the data set; none: there are no data.")
-    ] = None,
+    baselines: BaselinesFolder,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A run that counts as missing; may repeat.")
     ] = None,
@@ -279,8 +285,7 @@ def collect(
     """Gather the facts of all runs into one table."""
     from globals_heads.compare import summary
 
-    facts = baselines and baselines / "baselines.csv"
-    summary.collect(grid, results, facts, output, leave_out or ())
+    summary.collect(grid, results, baselines / "baselines.csv", output, leave_out or ())
 
 
 @app.command()

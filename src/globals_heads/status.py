@@ -37,6 +37,7 @@ STYLES = {
 NUM_EPOCHS = re.compile(r"^epochs: (\d+)$", re.MULTILINE)
 RUN_NAME = re.compile(r"/beta_[0-9.]+(e[+-]?[0-9]+)?/seed_[0-9]+$")
 TAIL_BYTES = 8192  # holds the last line of a log
+EVALUATED = "evaluated"  # the last line of the log of an evaluation that succeeded
 
 
 class Record(BaseModel):
@@ -184,7 +185,8 @@ def _run_status(results: Path, name: str) -> RunStatus:
         else:
             state = "done"
     elif folder.model.is_file():
-        note = _reason(evaluate_log)
+        # An evaluation whose files were deleted did not fail.
+        note = "" if _last_line(evaluate_log) == EVALUATED else _reason(evaluate_log)
         state = "failed" if note else "trained"
     elif recorded_state == "finished":  # and its model deleted since
         shown = untrained

@@ -16,7 +16,15 @@ from globals_heads.cli import app
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
 from globals_heads.files import is_locked, run_lock
-from globals_heads.status import left_s, read_record, read_status, recorded, rendered, update_record
+from globals_heads.status import (
+    EVALUATED,
+    left_s,
+    read_record,
+    read_status,
+    recorded,
+    rendered,
+    update_record,
+)
 from globals_heads.train.signals import Stopped
 
 RUN = "vq/beta_10/seed_0"
@@ -272,6 +280,8 @@ def test_a_failed_evaluation_says_why(runs, folder):
     folder.metrics("test").unlink()
     update_record(folder, **TWO_EPOCHS, state="finished")
     log(runs, "[2/4] val_loss=0.2")
+    assert status(runs).state == "trained"
+    log(runs, EVALUATED, step="evaluate")  # and its files were deleted since
     assert status(runs).state == "trained"
     path = log(runs, "Error: no such data.", step="evaluate")
     assert row(runs)[:2] == ["failed", "2/4"]

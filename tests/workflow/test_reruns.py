@@ -238,11 +238,15 @@ def test_deleted_table(study, deleted, rules):
 def test_collect_is_reproducible(study):
     """Made again from the same facts, the summary and its picture have the same bytes."""
     figure = "results/figures/heatmap_val_loss.svg"
-    before = study.contents("results/summary.csv", "results/figures/*")
+    files = (
+        "results/summary.csv",
+        *(f"results/figures/*.{kind}" for kind in ("svg", "png", "csv")),
+    )
+    before = study.contents(*files)
     output = study.run(figure, "--forcerun", "collect")
     assert "rule collect" in output
     assert f"{figure}" in output
-    assert study.contents("results/summary.csv", "results/figures/*") == before
+    assert study.contents(*files) == before
 
 
 def test_failed_training_keeps_its_log(study):

@@ -82,18 +82,20 @@ PACKED = f"{BASELINES}/packed.h5"
 # trained runs, if there are packed data.
 TRAIN = STUDY.missing_runs == "train"
 MEASURE = TRAIN or Path(PACKED).exists()
-NO_DATA = not MEASURE and not Path(BASELINES, "baselines.csv").exists()
+if not MEASURE and not Path(BASELINES, "baselines.csv").exists():
+    sys.exit(
+        f"Error: {BASELINES} was never made, so there is nothing to show; run snakemake with "
+        "missing_runs: train first, or give the settings of the finished study with "
+        "--configfile results/study.yaml."
+    )
 # The runs that are compared.
 RUNS = STUDY.runs
 if not TRAIN:
     trained = provenance.finished_runs(STUDY, RESULTS, ["train"])
     RUNS = trained if MEASURE else provenance.finished_runs(STUDY, RESULTS)
-    notes = [
-        f"{key.name} is trained, not evaluated" for key in trained if key not in RUNS
-    ]
-    notes += [f"{BASELINES} was never made; a verdict needs it"] if NO_DATA else []
-    if workflow.is_main_process:
-        print(*[f"Note: {note}." for note in notes], sep="\n", file=sys.stderr)
+    for key in trained:
+        if key not in RUNS and workflow.is_main_process:
+            print(f"Note: {key.name} is trained, not evaluated.", file=sys.stderr)
 COMPARED = {key.name for key in RUNS}
 GRID = STUDY.grid.model_dump_json()
 PLAIN_GRID = STUDY.grid.plain.model_dump_json()

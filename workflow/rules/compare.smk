@@ -6,7 +6,7 @@ rule collect:
         run_files("facts/metrics_train.csv"),
         run_files("facts/metrics_val.csv"),
         run_files("facts/metrics_test.csv"),
-        baselines=[] if NO_DATA else f"{BASELINES}/baselines.csv",
+        baselines=f"{BASELINES}/baselines.csv",
     output:
         report(
             "results/summary.csv",
@@ -20,7 +20,7 @@ rule collect:
         "../../envs/environment.yaml"
     params:
         grid=GRID,
-        baselines="" if NO_DATA else f"--baselines {BASELINES}",
+        baselines=subpath(input.baselines, parent=True),
         # Runs made with other settings. Without this option Snakemake would train them again.
         others=[
             f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
@@ -28,7 +28,7 @@ rule collect:
         code=provenance.code_digest("collect"),
     shell:
         "python -m globals_heads collect {output} --results results --grid {params.grid:q}"
-        " {params.baselines} {params.others} > {log} 2>&1"
+        " --baselines {params.baselines} {params.others} > {log} 2>&1"
 
 
 rule compare:

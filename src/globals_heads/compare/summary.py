@@ -16,7 +16,7 @@ from globals_heads.tables import BASELINE_COLUMNS, TEST_COLUMNS, read_epochs, re
 def collect(
     grid: Grid,
     results_folder: Path,
-    baselines_csv: Path | None,
+    baselines_csv: Path,
     output: Path,
     leave_out: Collection[str],
 ) -> None:
@@ -29,7 +29,7 @@ def collect(
     results_folder
         The folder of the study's results.
     baselines_csv
-        Facts of the data set; None if there are no data.
+        Facts of the data set.
     output
         The CSV file to make; rows in the order of the run numbers, timings in the last columns.
     leave_out
@@ -40,13 +40,10 @@ def collect(
 
 
 def summary_lines(
-    runs: Sequence[RunKey],
-    results_folder: Path,
-    baselines_csv: Path | None,
-    leave_out: Collection[str],
+    runs: Sequence[RunKey], results_folder: Path, baselines_csv: Path, leave_out: Collection[str]
 ) -> list[str]:
     """Return the header of the summary and the line of each run; parameters as in `collect`."""
-    baselines = read_metrics(baselines_csv) if baselines_csv else {}
+    baselines = read_metrics(baselines_csv)
     rows = [
         {"number": number}
         | summarise(

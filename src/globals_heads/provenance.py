@@ -42,7 +42,14 @@ _RESULTS = ("compare.results", "compare.statistics", "facts", "tables")
 # The modules that decide what each step makes. An edit of one of them makes the step's results
 # again. tests/unit/test_provenance.py finds a module that is missing here.
 MODULES = {
-    "simulate": (*_EVENTS, "data.detector", "data.pythia", "data.sample"),
+    "simulate": (
+        *_EVENTS,
+        "data.detector",
+        "data.pythia",
+        "data.sample",
+        "data.towers",
+        "data.tracks",
+    ),
     "pack": (*_EVENTS, "data.pack", "packed"),
     "train": _LEARNED,
     "evaluate": _MEASURED,

@@ -72,6 +72,12 @@ class SimulateSettings(_Block):
     """Smallest accepted HT, the scalar sum of jet pT, in GeV."""
     min_objects: Annotated[int, Field(ge=1, le=18, strict=True), AS_INTEGER] = 4
     """Fewest accepted objects per event."""
+    jet_radius: Annotated[float, Field(gt=0, le=1.5)] = 0.4
+    """Radius R of the anti-kt jets; 0.4 as in ATLAS, 0.6 in its Delphes card."""
+    lepton_pt_min_gev: Annotated[float, Field(ge=10)] = 10.0
+    """Smallest pT of electrons and muons in GeV; from 10, where the efficiencies are known."""
+    photon_pt_min_gev: Annotated[float, Field(ge=10)] = 10.0
+    """Smallest pT of photons in GeV; from 10, where the efficiencies are known."""
 
     @field_validator("fractions")
     @classmethod

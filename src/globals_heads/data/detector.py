@@ -1,12 +1,12 @@
 """A fast detector: the particles of a batch of collisions become reconstructed objects and MET.
 
-It follows the parametrisation of the public ATLAS card of Delphes (delphes/delphes,
-cards/delphes_card_ATLAS.tcl), called "the card" below. Delphes smears calorimeter cells; this
-detector smears single particles. All functions work on flat arrays of a whole batch. The module
-knows nothing of processes, seeds or files.
+It follows the public ATLAS card of Delphes (delphes/delphes, cards/delphes_card_ATLAS.tcl), called
+"the card" below; docs/events.md lists all differences. All functions work on flat arrays of a whole
+batch. The module knows nothing of seeds or files.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import awkward as ak
 import fastjet
@@ -16,82 +16,52 @@ from numpy.typing import NDArray
 from globals_heads.arrays import Array
 from globals_heads.data.events import NUM_SLOTS, Events
 from globals_heads.data.pythia import Collisions, Floats, Integers, Particles, heavy_flavour
+from globals_heads.data.towers import ECAL, HCAL, Response, measure_towers
+from globals_heads.data.tracks import Tracks, measure_tracks
 from globals_heads.kinematics import delta_r, wrap_angle
+from globals_heads.settings import SimulateSettings
 
 Booleans = NDArray[np.bool_]
 
-CALORIMETER_ETA_MAX = 4.9
 TRACKER_ETA_MAX = 2.5
-MUON_ETA_MAX = 2.7
-LEPTON_PT_MIN_GEV = 10.0
-JET_RADIUS = 0.4
-JET_PT_MIN_GEV = 20.0  # the card's JetPTMin
-JET_ETA_MAX = 2.8
+# Of electrons, photons and muons for |eta| up to 1.5 and 2.5; the card's modules
+# ElectronEfficiency, PhotonEfficiency and MuonEfficiency.
+IDENTIFICATION_ETA_MAX = (1.5, 2.5)
+IDENTIFICATION = (0.95, 0.85)
 ISOLATION_RADIUS = 0.5
 ISOLATION_PT_MIN_GEV = 0.5
 ISOLATION_MAX = {11: 0.12, 22: 0.12, 13: 0.25}
+JET_PT_MIN_GEV = 20.0  # before the energy scale, as the card's JetPTMin
+JET_ETA_MAX = 2.8
+# (a, b) of sqrt((a - b |eta|)^2 / pT + 1), pT in GeV; the card's module JetEnergyScale.
+JET_ENERGY_SCALE = (3.0, 0.2)
 FLAVOUR_RADIUS = 0.3
 FLAVOUR_PT_MIN_GEV = 5.0
+# The card's module BTagging: (a, b, c, d) of a tanh(b pT) c / (1 + d pT) for bottom and charm
+# jets, (a, b) of a + b pT for lighter ones.
+B_TAG_BOTTOM = (0.80, 0.003, 30.0, 0.086)
+B_TAG_CHARM = (0.20, 0.02, 1.0, 0.0034)
+B_TAG_LIGHT = (0.002, 7.3e-6)
 
-NEUTRINOS = (12, 14, 16)
 # A kind is an index of KINDS. As in the public data, jets and b-jets fill the first slots, then
 # electrons, muons and photons.
 KINDS = ("jet", "b-jet", "e-", "e+", "mu-", "mu+", "photon")
-SLOT_ORDER = np.array([0, 0, 1, 1, 2, 2, 3])
+SLOT_ORDER = (0, 0, 1, 1, 2, 2, 3)
 
 # Otherwise FastJet would print its banner at the first clustering.
 fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 
-def electromagnetic_resolution(energy: Floats, eta: Floats) -> Floats:
-    """Return sigma(E) in GeV of electrons and photons; the card's module ECal."""
-    central = np.abs(eta) <= 3.2
-    constant = np.where(central, 0.0017, 0.035)
-    stochastic = np.where(central, 0.101, 0.285)
-    return np.sqrt((constant * energy) ** 2 + stochastic**2 * energy)
+def identification_efficiency(pt: Floats, eta: Floats, pt_min: Floats) -> Floats:
+    """Return the efficiency of electrons, photons and muons above their smallest pT in GeV."""
+    plateau = np.append(IDENTIFICATION, 0.0)[np.searchsorted(IDENTIFICATION_ETA_MAX, np.abs(eta))]
+    return np.where(pt > pt_min, plateau, 0.0)
 
 
-def hadronic_resolution(energy: Floats, eta: Floats) -> Floats:
-    """Return sigma(E) in GeV of hadrons; the card's module HCal.
-
-    The card's noise of 1.59 GeV in the barrel is left out: it is the noise of a whole cell, and
-    here it would be added to every single particle in it.
-    """
-    regions = [np.abs(eta) <= 1.7, np.abs(eta) <= 3.2]
-    constant = np.select(regions, [0.0302, 0.05], 0.0942)
-    stochastic = np.select(regions, [0.5205, 0.706], 1.0)
-    return np.sqrt((constant * energy) ** 2 + stochastic**2 * energy)
-
-
-def muon_resolution(pt: Floats, eta: Floats) -> Floats:
-    """Return sigma(pT) in GeV of muons; the card's module MuonMomentumSmearing.
-
-    The card's last region ends with its tracker at |eta| = 2.5. Here it ends at 2.7, the end of
-    the card's muon efficiency.
-    """
-    regions = [np.abs(eta) <= 0.5, np.abs(eta) <= 1.5]
-    constant = np.select(regions, [0.01, 0.015], 0.025)
-    slope = np.select(regions, [1.0e-4, 1.5e-4], 3.5e-4)
-    return pt * np.sqrt(constant**2 + (slope * pt) ** 2)
-
-
-def smear(mean: Floats, sigma: Floats, rng: np.random.Generator) -> Floats:
-    """Return log-normal numbers of the given mean and standard deviation.
-
-    Delphes draws from the same distribution. All its values are positive, so soft particles keep
-    their mean energy; a cut-off Gaussian would raise it.
-    """
-    width = np.sqrt(np.log1p((sigma / mean) ** 2))
-    return np.asarray(mean * np.exp(width * rng.standard_normal(len(mean)) - width**2 / 2))
-
-
-def identification_efficiency(pt: Floats, eta: Floats, eta_max: float) -> Floats:
-    """Return the efficiency of electrons, photons (`eta_max` 2.5) or muons (2.7).
-
-    From the card's modules ElectronEfficiency, PhotonEfficiency and MuonEfficiency.
-    """
-    plateau = np.where(np.abs(eta) <= 1.5, 0.95, 0.85)
-    return np.where((pt > LEPTON_PT_MIN_GEV) & (np.abs(eta) <= eta_max), plateau, 0.0)
+def jet_energy_scale(pt: Floats, eta: Floats) -> Floats:
+    """Return the factor that brings jets of `pt` GeV back to the energy of their particles."""
+    offset, slope = JET_ENERGY_SCALE
+    return np.sqrt((offset - slope * np.abs(eta)) ** 2 / pt + 1)
 
 
 def b_tag_efficiency(pt: Floats, eta: Floats, flavour: Integers) -> Floats:
@@ -99,9 +69,10 @@ def b_tag_efficiency(pt: Floats, eta: Floats, flavour: Integers) -> Floats:
 
     From the card's module BTagging, which follows ATL-PHYS-PUB-2015-022; 0 outside the tracker.
     """
-    bottom = 0.80 * np.tanh(0.003 * pt) * 30 / (1 + 0.086 * pt)
-    charm = 0.20 * np.tanh(0.02 * pt) / (1 + 0.0034 * pt)
-    light = 0.002 + 7.3e-6 * pt
+    bottom, charm = (
+        a * np.tanh(b * pt) * c / (1 + d * pt) for a, b, c, d in (B_TAG_BOTTOM, B_TAG_CHARM)
+    )
+    light = B_TAG_LIGHT[0] + B_TAG_LIGHT[1] * pt
     efficiency = np.select([flavour == 5, flavour == 4], [bottom, charm], light)
     return np.where(np.abs(eta) <= TRACKER_ETA_MAX, efficiency, 0.0)
 
@@ -109,27 +80,26 @@ def b_tag_efficiency(pt: Floats, eta: Floats, flavour: Integers) -> Floats:
 def relative_isolation(candidates: Particles, activity: Particles) -> Floats:
     """Return the sum of pT around each candidate, divided by its own pT.
 
-    From the card's isolation modules. The sum takes all particles with pT > 0.5 GeV within
-    dR < 0.5, except electrons, muons and the candidate itself.
+    From the card's isolation modules. The sum takes all of `activity` within dR <= 0.5
+    except the candidate itself.
 
     Parameters
     ----------
     candidates
         The electrons, photons and muons, shape (C,).
     activity
-        All calorimeter deposits, candidates included.
+        The energy flow above 0.5 GeV without electrons and muons, event after event.
 
     Returns
     -------
     Floats
         Shape (C,).
     """
-    counted = activity[(activity.pt > ISOLATION_PT_MIN_GEV) & (np.abs(activity.pdg_id) != 11)]
-    candidate, other = _pairs_within_events(candidates.event, counted.event)
-    distance = _distance(candidates[candidate], counted[other])
-    # The candidate itself is at a distance of exactly 0.
-    near = (distance > 0) & (distance < ISOLATION_RADIUS)
-    cone = np.bincount(candidate[near], counted.pt[other[near]], minlength=len(candidates))
+    candidate, other = _pairs_within_events(candidates.event, activity.event)
+    distance = _distance(candidates[candidate], activity[other])
+    # A photon is part of the energy flow, at a distance of exactly 0 from itself.
+    near = (distance > 0) & (distance <= ISOLATION_RADIUS)
+    cone = np.bincount(candidate[near], activity.pt[other[near]], minlength=len(candidates))
     return cone / candidates.pt
 
 
@@ -147,20 +117,28 @@ def jet_flavour(jets: Particles, heavy_hadrons: Particles) -> Integers:
     return flavour
 
 
-def cluster_jets(deposits: Particles, num_events: int) -> Particles:
-    """Return the anti-kt jets (R = 0.4, arXiv:0802.1189) above 20 GeV with |eta| < 2.8.
+def cluster_jets(
+    deposits: Particles, overlaps: Booleans, num_events: int, radius: float
+) -> Particles:
+    """Return the anti-kt jets (arXiv:0802.1189), at the card's energy scale.
 
     Parameters
     ----------
     deposits
-        All calorimeter deposits, event after event.
+        Towers and muons, event after event, shape (D,).
+    overlaps
+        Which deposits are those of isolated objects. A jet that holds one of them is dropped, as by
+        the card's module UniqueObjectFinder.
     num_events
         Number of events in the batch.
+    radius
+        Radius parameter R.
 
     Returns
     -------
     Particles
-        The jets, with pdg_id 0; a jet is massive, so E >= pT cosh(eta).
+        The jets above 20 GeV before the energy scale and with |eta| < 2.8; pdg_id is 0. A jet is
+        massive, so E >= pT cosh(eta).
     """
     momenta = ak.zip(
         {
@@ -171,7 +149,7 @@ def cluster_jets(deposits: Particles, num_events: int) -> Particles:
         }
     )
     counts = np.bincount(deposits.event, minlength=num_events)
-    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, JET_RADIUS)
+    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     sequence = fastjet.ClusterSequence(ak.unflatten(momenta, counts), definition)
     jets = sequence.inclusive_jets(JET_PT_MIN_GEV)
     event = np.repeat(np.arange(num_events), ak.to_numpy(ak.num(jets)))
@@ -179,8 +157,16 @@ def cluster_jets(deposits: Particles, num_events: int) -> Particles:
     px, py, pz, energy = (ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "E"))
     pt = np.hypot(px, py)
     eta = np.arcsinh(pz / pt)
-    everything = Particles(event, np.zeros_like(event), pt, eta, np.arctan2(py, px), energy)
-    return everything[np.abs(eta) < JET_ETA_MAX]
+    scale = jet_energy_scale(pt, eta)
+    everything = Particles(
+        event, np.zeros_like(event), scale * pt, eta, np.arctan2(py, px), scale * energy
+    )
+    # The constituents are numbered within their event, and listed in the order of the jets.
+    constituents = ak.flatten(sequence.constituent_index(JET_PT_MIN_GEV))
+    jet = np.repeat(np.arange(len(event)), ak.to_numpy(ak.num(constituents)))
+    deposit = ak.to_numpy(ak.flatten(constituents)) + (np.cumsum(counts) - counts)[event[jet]]
+    num_overlaps = np.bincount(jet, overlaps[deposit], minlength=len(event))
+    return everything[(num_overlaps == 0) & (np.abs(eta) < JET_ETA_MAX)]
 
 
 def missing_momentum(seen: Particles, num_events: int) -> Floats:
@@ -200,6 +186,7 @@ def detect(
     collisions: Collisions,
     label: int,
     object_types: Mapping[int, str],
+    settings: SimulateSettings,
     rng: np.random.Generator,
 ) -> Events:
     """Return the reconstructed objects and MET of a batch of collisions.
@@ -212,6 +199,8 @@ def detect(
         Process of the events, a key of `events.LABELS`.
     object_types
         Meaning of each object-type code.
+    settings
+        The jet radius and the smallest pT of leptons and photons.
     rng
         Source of all random numbers of the detector.
 
@@ -222,26 +211,40 @@ def detect(
         and b-jets first, then electrons, muons and photons, each group by falling pT.
     """
     num_events = collisions.num_events
-    deposits = _calorimeter(collisions.final, rng)
-    muons = _muon_system(collisions.final, rng)
-    candidate = _identified(deposits, TRACKER_ETA_MAX, rng) & np.isin(
-        np.abs(deposits.pdg_id), (11, 22)
+    tracks = measure_tracks(collisions.final, rng)
+    ecal = measure_towers(ECAL, collisions.final, tracks, rng)
+    hcal = measure_towers(HCAL, collisions.final, tracks, rng)
+    muons = tracks.momenta[np.abs(tracks.momenta.pdg_id) == 13]
+    deposits = Particles.concatenate([ecal.towers, hcal.towers, muons])
+
+    candidates, deposit = _candidates(tracks, ecal, len(deposits) - len(muons))
+    pt_min = np.where(
+        candidates.pdg_id == 22, settings.photon_pt_min_gev, settings.lepton_pt_min_gev
     )
-    candidate[candidate] = _isolated(deposits[candidate], deposits)
-    # Isolated electrons and photons are left out of the jets, so no energy counts twice.
-    jets = cluster_jets(deposits[~candidate], num_events)
+    efficiency = identification_efficiency(candidates.pt, candidates.eta, pt_min)
+    chosen = np.flatnonzero(rng.random(len(candidates)) < efficiency)
+    activity = _isolation_activity(tracks, ecal, hcal)
+    chosen = chosen[_isolated(candidates[chosen], activity)]
+    # A photon whose tower an electron hits takes precedence over the electron.
+    photon = candidates.pdg_id[chosen] == 22
+    chosen = chosen[photon | ~np.isin(deposit[chosen], deposit[chosen[photon]])]
+    leptons_photons = candidates[chosen]
+
+    overlaps = np.zeros(len(deposits), dtype=np.bool_)
+    overlaps[deposit[chosen]] = True
+    seen = np.flatnonzero(deposits.energy > 0)
+    seen = seen[np.argsort(deposits.event[seen], kind="stable")]
+    jets = cluster_jets(deposits[seen], overlaps[seen], num_events, settings.jet_radius)
     flavour = jet_flavour(jets, collisions.heavy_hadrons)
     tagged = rng.random(len(jets)) < b_tag_efficiency(jets.pt, jets.eta, flavour)
-    leptons_photons = Particles.concatenate(
-        [deposits[candidate], muons[_isolated(muons, deposits)]]
-    )
+
     objects = Particles.concatenate([jets, leptons_photons])
     kinds = np.concatenate([tagged.astype(np.int64), kind_of(leptons_photons.pdg_id)])
     types, momenta = fill_slots(objects, kinds, num_events, object_types)
     return Events(
         types=types,
         objects=momenta,
-        met=missing_momentum(Particles.concatenate([deposits, muons]), num_events),
+        met=missing_momentum(deposits, num_events),
         labels=np.full(num_events, label, dtype=np.int64),
     )
 
@@ -281,7 +284,8 @@ def fill_slots(
     """
     by_pt = np.lexsort((-objects.pt, objects.event))
     kept = by_pt[_rank_in_event(objects.event[by_pt]) < NUM_SLOTS]
-    kept = kept[np.lexsort((-objects.pt[kept], SLOT_ORDER[kinds[kept]], objects.event[kept]))]
+    group = np.array(SLOT_ORDER)[kinds[kept]]
+    kept = kept[np.lexsort((-objects.pt[kept], group, objects.event[kept]))]
     event = objects.event[kept]
     slot = _rank_in_event(event)
     code_of = {name: code for code, name in object_types.items()}
@@ -309,40 +313,39 @@ def accepted(
     return passes
 
 
-def _calorimeter(final: Particles, rng: np.random.Generator) -> Particles:
-    """Return massless deposits of all particles within |eta| < 4.9 but muons and neutrinos.
+def _candidates(tracks: Tracks, ecal: Response, first_muon: int) -> tuple[Particles, Integers]:
+    """Return all photons, electrons and muons, and the index of the deposit of each.
 
-    Their energies are smeared.
+    The towers of the electromagnetic calorimeter are the first deposits; the muons begin at
+    `first_muon`. An electron without a track leaves an excess in its tower: it is a photon.
     """
-    unseen = np.isin(np.abs(final.pdg_id), (13, *NEUTRINOS))
-    hit = final[~unseen & (np.abs(final.eta) < CALORIMETER_ETA_MAX)]
-    sigma = np.where(
-        np.isin(np.abs(hit.pdg_id), (11, 22)),
-        electromagnetic_resolution(hit.energy, hit.eta),
-        hadronic_resolution(hit.energy, hit.eta),
-    )
-    energy = smear(hit.energy, sigma, rng)
-    return Particles(hit.event, hit.pdg_id, energy / np.cosh(hit.eta), hit.eta, hit.phi, energy)
+    kind = np.abs(tracks.momenta.pdg_id)
+    electron, muons = kind == 11, tracks.momenta[kind == 13]
+    photons = replace(ecal.excess, pdg_id=np.full(len(ecal.excess), 22))
+    tower = ecal.tower_of[tracks.particle[electron]]
+    electrons = _scaled(tracks.momenta[electron], ecal.track_scale[tower])
+    deposit = [np.arange(len(photons)), tower, first_muon + np.arange(len(muons))]
+    return Particles.concatenate([photons, electrons, muons]), np.concatenate(deposit)
 
 
-def _muon_system(final: Particles, rng: np.random.Generator) -> Particles:
-    """Return all identified muons, massless and with smeared pT, before the isolation cut."""
-    muons = final[(np.abs(final.pdg_id) == 13) & (np.abs(final.eta) <= MUON_ETA_MAX)]
-    pt = smear(muons.pt, muon_resolution(muons.pt, muons.eta), rng)
-    energy = pt * np.cosh(muons.eta)
-    seen = Particles(muons.event, muons.pdg_id, pt, muons.eta, muons.phi, energy)
-    return seen[_identified(seen, MUON_ETA_MAX, rng)]
+def _isolation_activity(tracks: Tracks, ecal: Response, hcal: Response) -> Particles:
+    """Return the energy flow of charged hadrons, photons and neutral hadrons, event after event."""
+    hadron = ~np.isin(np.abs(tracks.momenta.pdg_id), (11, 13))
+    tower = hcal.tower_of[tracks.particle[hadron]]
+    hadrons = _scaled(tracks.momenta[hadron], hcal.track_scale[tower])
+    flow = Particles.concatenate([hadrons, ecal.excess, hcal.excess])
+    flow = flow[flow.pt >= ISOLATION_PT_MIN_GEV]
+    return flow[np.argsort(flow.event, kind="stable")]
 
 
-def _identified(particles: Particles, eta_max: float, rng: np.random.Generator) -> Booleans:
-    efficiency = identification_efficiency(particles.pt, particles.eta, eta_max)
-    return rng.random(len(particles)) < efficiency
+def _scaled(particles: Particles, factor: Floats) -> Particles:
+    return replace(particles, pt=factor * particles.pt, energy=factor * particles.energy)
 
 
 def _isolated(candidates: Particles, activity: Particles) -> Booleans:
     kind = np.abs(candidates.pdg_id)
     limit = np.select([kind == i for i in ISOLATION_MAX], list(ISOLATION_MAX.values()))
-    return relative_isolation(candidates, activity) < limit
+    return relative_isolation(candidates, activity) <= limit
 
 
 def _distance(a: Particles, b: Particles) -> Array:

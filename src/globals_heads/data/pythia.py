@@ -37,6 +37,16 @@ PROCESSES: dict[Process, tuple[str, ...]] = {
     "ttW": (*_TOP_PAIR, "SecondHard:SingleW = on"),
     "ttZ": (*_TOP_PAIR, "SecondHard:SingleGmZ = on", "WeakZ0:gmZmode = 2"),
 }
+# Of all processes. Tune and parton densities (Monash 2013 with NNPDF2.3 at leading order) and the
+# lifetime are Pythia's defaults.
+COMMON = (
+    "Beams:eCM = 13000",
+    "Tune:pp = 14",
+    "PDF:pSet = 13",
+    # Particles with c tau0 above 10 mm, such as K0s and Lambda, reach the detector.
+    "ParticleDecays:limitTau0 = on",
+    "ParticleDecays:tau0Max = 10",
+)
 LABEL_OF = {name: label for label, name in LABELS.items() if name in PROCESSES}
 MAX_PYTHIA_SEED = 900_000_000
 
@@ -134,10 +144,8 @@ class EventGenerator:
             "Print:quiet = on",
             "Random:setSeed = on",
             f"Random:seed = {seed}",
-            "Beams:eCM = 13000",
+            *COMMON,
             f"PartonLevel:MPI = {'on' if multiparton else 'off'}",
-            # Particles with c tau0 above 10 mm, such as K0s and Lambda, reach the detector.
-            "ParticleDecays:limitTau0 = on",
             *PROCESSES[process],
         ):
             if not self._pythia.readString(line):

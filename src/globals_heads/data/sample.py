@@ -6,6 +6,7 @@ whatever order its shards are made, one by one or side by side.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from globals_heads.data import checks
+from globals_heads.data import checks, detector, towers, tracks
 from globals_heads.data.detector import accepted, detect
 from globals_heads.data.events import Events
-from globals_heads.data.pythia import LABEL_OF, MAX_PYTHIA_SEED, PROCESSES, EventGenerator
+from globals_heads.data.pythia import (
+    COMMON,
+    LABEL_OF,
+    MAX_PYTHIA_SEED,
+    PROCESSES,
+    EventGenerator,
+)
 from globals_heads.data.token_file import write_token_file
 from globals_heads.files import new_hdf5, open_hdf5
 from globals_heads.settings import Process, SimulateSettings
@@ -28,17 +35,19 @@ MIN_BATCH = 20
 DESCRIPTION = (
     "Simulated proton-proton collisions at 13 TeV: leading-order Pythia 8 with parton showers and "
     "hadronisation, no pile-up, multiparton interactions {multiparton}, all decays inclusive, and "
-    "a fast detector after the public ATLAS card of Delphes with anti-kt jets of R = 0.4. tttt is "
-    "a 400 GeV scalar made with one top pair and decaying to another; ttH is the Standard Model "
-    "process; ttW and ttZ are a top pair and a boson from two uncorrelated scatters of the same "
-    "protons; there is no ttWW. The proportions of the processes are chosen, not predicted. The "
+    "a fast detector after the public ATLAS card of Delphes with anti-kt jets of R = "
+    "{jet_radius:g}. tttt is a 400 GeV scalar, 27 GeV wide, made with one top pair and decaying to "
+    "another; ttH is the Standard Model process; ttW and ttZ are a top pair and a boson from two "
+    "uncorrelated scatters of the same protons; there is no ttWW. Tops decay without spin "
+    "correlation. The proportions of the processes are chosen, not predicted. The "
     "cuts (HT above {min_ht_gev:g} GeV, at least {min_objects} objects, the 18 hardest kept) act "
     "on what the detector sees. Objects stand in the order jets and b-jets, electrons, muons, "
     "photons, each by falling pT. The sample is fit to ask how MET, a vector sum, can be read "
     "from the objects of an event; telling tttt from the other processes on it is a "
-    "demonstration, not physics. Pythia's seed is first_pythia_seeds[process] + shard, beginning "
-    "again at 1 after {max_seed}; the detector's is NumPy's default_rng([seed, shard, process "
-    "index]) with the indices of process_indices."
+    "demonstration, not physics. The attributes pythia_common, pythia_settings and detector hold "
+    "all constants; docs/events.md explains them. Pythia's seed is first_pythia_seeds[process] + "
+    "shard, beginning again at 1 after {max_seed}; the detector's is NumPy's default_rng([seed, "
+    "shard, process index]) with the indices of process_indices."
 )
 
 
@@ -79,6 +88,18 @@ def pythia_seed(seed: int, shard: int, process: Process) -> int:
     """
     sequence = np.random.SeedSequence([seed, _process_index(process)])
     return 1 + (int(sequence.generate_state(1)[0]) + shard) % MAX_PYTHIA_SEED
+
+
+def detector_constants() -> dict[str, dict[str, Any]]:
+    """Return all constants of the detector's modules, by module and name."""
+    constants: dict[str, dict[str, Any]] = {}
+    for module in (tracks, towers, detector):
+        constants[module.__name__.rpartition(".")[2]] = {
+            name: asdict(value) if isinstance(value, towers.Calorimeter) else value
+            for name, value in vars(module).items()
+            if name.isupper() and not name.startswith("_")
+        }
+    return constants
 
 
 def simulate_shard(
@@ -165,11 +186,14 @@ def merge_shards(
                 multiparton="on" if settings.multiparton else "off",
                 min_ht_gev=settings.min_ht_gev,
                 min_objects=settings.min_objects,
+                jet_radius=settings.jet_radius,
                 max_seed=MAX_PYTHIA_SEED,
             ),
             "generators": _versions(),
             "settings": settings.model_dump(),
+            "pythia_common": COMMON,
             "pythia_settings": {name: PROCESSES[name] for name in settings.fractions},
+            "detector": detector_constants(),
             "num_shards": len(shards),
             "first_pythia_seeds": {
                 name: pythia_seed(settings.seed, 0, name) for name in settings.fractions
@@ -189,7 +213,6 @@ def _accepted_events(
 ) -> tuple[list[Events], dict[str, int]]:
     """Return `count` accepted events in batches, and how many were generated, passed and kept."""
     batches: list[Events] = []
-    generated = passed = 0
     seed = pythia_seed(settings.seed, shard, process)
     generator = EventGenerator(process, seed, settings.multiparton)
     rng = np.random.default_rng([settings.seed, shard, _process_index(process)])
@@ -198,7 +221,7 @@ def _accepted_events(
         # Only as many as are probably still needed, since events beyond `count` are discarded.
         expected = (count - passed) * (generated + 2) / (passed + 1)
         collisions = generator.next_batch(int(np.clip(expected, MIN_BATCH, MAX_BATCH)))
-        events = detect(collisions, LABEL_OF[process], object_types, rng)
+        events = detect(collisions, LABEL_OF[process], object_types, settings, rng)
         chosen = accepted(events, object_types, settings.min_ht_gev, settings.min_objects)
         batches.append(events[chosen][: count - passed])
         generated += len(events)

@@ -118,6 +118,11 @@ def test_merged_file_says_where_it_comes_from(shards, tmp_path):
     assert attributes["units"] == "GeV, radians"
     assert set(json.loads(attributes["generators"])) == {"pythia8mc", "fastjet", "globals-heads"}
     assert json.loads(attributes["settings"]) == SETTINGS.model_dump()
+    assert {"Tune:pp = 14", "PDF:pSet = 13"} < set(json.loads(attributes["pythia_common"]))
+    constants = json.loads(attributes["detector"])
+    assert constants["detector"]["JET_ENERGY_SCALE"] == [3.0, 0.2]
+    assert constants["towers"]["HCAL"]["resolution"][0] == [1.7, 0.0302, 0.5205, 1.59]
+    assert constants["tracks"]["EFFICIENCY"][2][0] == [0.75, 0.99, 0.99]
     assert attributes["num_shards"] == 2
     firsts = json.loads(attributes["first_pythia_seeds"])
     for number, path in enumerate(shards):

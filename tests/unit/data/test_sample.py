@@ -168,3 +168,62 @@ def test_cuts_that_nothing_passes_end_with_a_remedy(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"min_ht_gev 13000 .* ttH events.* lower them"):
         sample.simulate_shard(settings, OBJECT_TYPES, 0, 10, tmp_path / "0.h5")
     assert not list(tmp_path.iterdir())
+
+
+SANITY = SimulateSettings(
+    fractions={"tttt": 1.0, "ttH": 1.0, "ttW": 1.0, "ttZ": 3.0}, seed=12, shard_size=6000
+)
+# Prompt electrons and muons per event, also those from taus, by the branching fractions of W and Z,
+# and of a Higgs boson (W pairs 0.216, tau pairs 0.063, Z pairs 0.027).
+PER_W = 2 * 0.1086 + 0.1086 * 0.352
+PER_Z = 2 * (2 * 0.0337 + 0.0337 * 0.352)
+PER_H = 0.216 * 2 * PER_W + 0.063 * 2 * 0.352 + 0.027 * 2 * PER_Z
+LEPTONS = {1: 4 * PER_W, 2: 2 * PER_W + PER_H, 3: 3 * PER_W, 5: 2 * PER_W + PER_Z}
+
+
+@pytest.mark.slow
+def test_a_sample_is_sane(tmp_path):
+    """Z peak, charges, leptons per process, no row twice, mass shell and azimuth."""
+    sample.simulate_shard(SANITY, OBJECT_TYPES, 0, 6000, tmp_path / "0.h5")
+    arrays, _ = contents(tmp_path / "0.h5")
+    events = Events.from_rows(arrays["X"].astype(float), arrays["Y"])
+    energy, pt, eta, phi = np.moveaxis(events.objects, -1, 0)
+    name = np.array(["", *OBJECT_TYPES.values()])[events.types]
+    real, jet = events.types > 0, np.isin(name, ("jet", "b-jet"))
+
+    assert len(np.unique(arrays["X"], axis=0)) == 6000
+    mass_squared = energy**2 - (pt * np.cosh(eta)) ** 2
+    assert (mass_squared[jet] > -1e-4 * energy[jet] ** 2).all()
+    # Electrons and photons are massless; a muon weighs 0.1 GeV. The file has single precision.
+    light = real & ~jet
+    assert (np.abs(mass_squared[light]) < 0.02 + 2e-6 * energy[light] ** 2).all()
+
+    # Uniform azimuth: the first harmonics vanish within four standard deviations.
+    for angles in (phi[real & jet], phi[light], events.met[:, 1]):
+        for k in (1, 2):
+            assert abs(np.exp(1j * k * angles).mean()) < 4 / np.sqrt(len(angles))
+
+    for minus, plus in (("e-", "e+"), ("mu-", "mu+")):
+        a, b = (name == minus).sum(), (name == plus).sum()
+        assert abs(a - b) < 4 * np.sqrt(a + b)
+
+    lepton = np.isin(name, ("e-", "e+", "mu-", "mu+")).sum(axis=1)
+    seen = {k: lepton[events.labels == k].mean() / LEPTONS[k] for k in LEPTONS}
+    # About a third of the leptons is hard, isolated and identified, in all processes alike.
+    assert all(0.2 < fraction < 0.5 for fraction in seen.values()), seen
+    assert max(seen.values()) < 1.6 * min(seen.values()), seen
+
+    masses = []
+    for minus, plus in (("e-", "e+"), ("mu-", "mu+")):
+        a, b = (np.where(name == n, pt, 0).argmax(axis=1) for n in (minus, plus))
+        both = (name == minus).any(axis=1) & (name == plus).any(axis=1) & (events.labels == 5)
+        rows = np.arange(6000)
+        (pt_a, eta_a, phi_a), (pt_b, eta_b, phi_b) = (
+            (pt[rows, i], eta[rows, i], phi[rows, i]) for i in (a, b)
+        )
+        squared = 2 * pt_a * pt_b * (np.cosh(eta_a - eta_b) - np.cos(phi_a - phi_b))
+        masses.append(np.sqrt(squared[both]))
+    mass = np.concatenate(masses)
+    peak = mass[np.abs(mass - 91.2) < 15]
+    assert len(peak) > 0.4 * len(mass) and len(peak) > 20
+    assert np.median(peak) == pytest.approx(91.2, abs=1.5)

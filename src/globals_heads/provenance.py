@@ -94,7 +94,7 @@ NEUTRAL = (
 MESSAGES = ("UserError", "ValueError", "print")
 
 STEPS_OF_A_RUN = ("train", "evaluate")
-LIBRARIES = ("globals-heads", "torch", "numpy", "vector-quantize-pytorch")
+LIBRARIES = ("globals-heads", "torch", "numpy")
 
 
 def code_digest(step: str) -> str:

@@ -124,6 +124,10 @@ class VqSettings(_Block):
     """Weight of the commitment loss in the total loss."""
     dead_code_threshold: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), AS_REAL] = 0.05
     """A code used less than this fraction of the mean occupancy is drawn again from the batch."""
+    gradient: Literal["straight_through", "rotation"] = "straight_through"
+    """Gradient through the codes: straight_through, or rotation, the rotation trick."""
+    kmeans: bool = True
+    """Start the codes from k-means on the first batch; false: from random numbers."""
 
 
 class ResidualVqSettings(VqSettings):

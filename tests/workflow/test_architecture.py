@@ -25,7 +25,7 @@ ENTRY_POINTS = {"cli.py": {"train"}, "status.py": {"train"}, "verify.py": {"comp
 # Where a heavy package may be imported.
 HOMES = {
     "torch": ("train/", "evaluate/"),
-    "vector_quantize_pytorch": "train/",
+    "vector_quantize_pytorch": "nowhere",
     "pythia8mc": "data/",
     "fastjet": "data/",
     "awkward": "data/",

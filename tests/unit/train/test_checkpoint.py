@@ -39,7 +39,12 @@ STUDY = Settings(
     bottleneck=BottleneckSettings(
         vq=VqSettings(**CODES), residual_vq=ResidualVqSettings(**CODES), fsq=FsqSettings(levels=[4])
     ),
-    train=TrainSettings(batch_size=16, learning_rate=1, lr_schedule="cosine"),
+    train=TrainSettings(batch_size=16, learning_rate=0.1, lr_schedule="cosine"),
+    variants={
+        "rotation": {
+            "bottleneck": {name: {"gradient": "rotation"} for name in ("vq", "residual_vq")}
+        }
+    },
 )
 NUM_TICKS = 3 * (4 + 1)  # four steps and one batch of the validation in each epoch
 
@@ -57,8 +62,11 @@ class StopAt(StopRequest):
         return "the test" if self.left == 0 else None
 
 
-def settings_of(latent_space):
-    return STUDY.run_settings(RunKey(latent_space=latent_space, globals_beta=1, seed=1))
+def settings_of(name):
+    """Return the settings of a latent space, or of latent space and variant: vq:rotation."""
+    space, _, variant = name.partition(":")
+    key = RunKey(latent_space=space, globals_beta=1, seed=4, variant=variant)
+    return STUDY.run_settings(key)
 
 
 def train(folder, packed, latent_space="vq", stop_at=math.inf, key=KEY, settings=None):
@@ -108,7 +116,10 @@ def test_stopped_anywhere_the_outcome_is_the_same(tmp_path, data, undisturbed, c
         assert outcome(folder) == undisturbed()
 
 
-@pytest.mark.parametrize("latent_space", ["none", "linear", "vq", "residual_vq", "fsq"])
+@pytest.mark.parametrize(
+    "latent_space",
+    ["none", "linear", "vq", "vq:rotation", "residual_vq", "residual_vq:rotation", "fsq"],
+)
 def test_stopped_after_every_step_the_outcome_is_the_same(
     tmp_path, data, undisturbed, latent_space, capsys
 ):

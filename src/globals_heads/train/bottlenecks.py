@@ -202,7 +202,8 @@ def rotate(z_e: Tensor, z_q: Tensor) -> Tensor:
         length_e, length_q = (torch.linalg.vector_norm(z, dim=1, keepdim=True) for z in (z_e, z_q))
         stretch = length_q / length_e.clamp(min=1e-6)
     along_w, along_e = (z_e * w).sum(1, keepdim=True), (z_e * e).sum(1, keepdim=True)
-    return (z_e - 2 * along_w * w + 2 * along_e * q) * stretch
+    rotated: Tensor = (z_e - 2 * along_w * w + 2 * along_e * q) * stretch
+    return rotated
 
 
 class VectorQuantiser(Bottleneck):

@@ -91,19 +91,7 @@ def fit(
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    torch.manual_seed(settings.seed)
-    device = choose_device(settings.train.device)
-    num_steps = math.ceil(data.train.num_events / settings.train.batch_size)
-
-    tokens_per_batch = len(data.train.features) / num_steps
-    model = TokenAutoencoder(settings, data.info, tokens_per_batch).to(device)
-    loss = Loss(settings, data.info, model, tokens_weight)
-    state = TrainingState(
-        model,
-        torch.optim.Adam(model.parameters(), lr=settings.train.learning_rate, fused=True),
-        loss.zero_sums(),
-        grad_norms=torch.zeros(num_steps, device=device),
-    )
+    state, loss = new_state(settings, data, tokens_weight)
     if checkpoint:
         checkpoint.resume(state)
 
@@ -119,7 +107,7 @@ def fit(
         state.history["val"].append(val_facts)
         if not has_diverged(state) and val_facts["loss"] < state.best_loss:
             state.best_epoch, state.best_loss = state.epoch, val_facts["loss"]
-            state.best_weights = copy.deepcopy(model.state_dict())
+            state.best_weights = copy.deepcopy(state.model.state_dict())
         report_epoch(state, state.epoch, settings.epochs, folder)
 
         state.epoch, state.step, state.sums = state.epoch + 1, 0, loss.zero_sums()
@@ -129,8 +117,27 @@ def fit(
 
     if has_diverged(state):
         print(f"diverged in epoch {state.epoch - 1}: the loss is not finite", flush=True)
-    model.load_state_dict(state.best_weights)
+    state.model.load_state_dict(state.best_weights)
     return state
+
+
+def new_state(
+    settings: RunSettings, data: PackedData, tokens_weight: float = 1.0
+) -> tuple[TrainingState, Loss]:
+    """Return a training before its first step, and its loss; the arguments are those of `fit`."""
+    torch.manual_seed(settings.seed)
+    device = choose_device(settings.train.device)
+    num_steps = math.ceil(data.train.num_events / settings.train.batch_size)
+    tokens_per_batch = len(data.train.features) / num_steps
+    model = TokenAutoencoder(settings, data.info, tokens_per_batch).to(device)
+    loss = Loss(settings, data.info, model, tokens_weight)
+    state = TrainingState(
+        model,
+        torch.optim.Adam(model.parameters(), lr=settings.train.learning_rate, fused=True),
+        loss.zero_sums(),
+        grad_norms=torch.zeros(num_steps, device=device),
+    )
+    return state, loss
 
 
 def run_epoch(
@@ -214,7 +221,7 @@ def report_epoch(
     numbers = {"val_loss": val_facts["loss"]}
     numbers |= {name: val_facts[name] for name in shown if name in val_facts}
     numbers |= {"train_loss": train_facts["loss"], "clipped": train_facts["clipped_fraction"]}
-    text = " ".join(f"{name}={value:.5g}" for name, value in numbers.items())
+    text = " ".join(f"{name}={_plain(value)}" for name, value in numbers.items())
     speed = f"{train_facts['throughput']:.0f} events/s, {train_facts['epoch_time_s']:.3g} s/epoch"
     print(f"[{epoch}/{num_epochs}] {text} {speed}", flush=True)
     if folder and epoch == len(state.history["val"]):
@@ -227,6 +234,11 @@ def report_epoch(
             epoch_time_s=train_facts["epoch_time_s"],
             diverged=has_diverged(state),
         )
+
+
+def _plain(value: float) -> str:
+    """Return a decimal number of four digits without an exponent, which `sort -n` cannot read."""
+    return np.format_float_positional(value, precision=4, unique=False, fractional=False, trim="-")
 
 
 def learning_rate(settings: TrainSettings, epoch: int, num_epochs: int) -> float:

@@ -1,6 +1,11 @@
 """Training: seeds, schedules, the best epoch, clipping, devices, divergence."""
 
 import dataclasses
+import re
+import subprocess
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +19,7 @@ from globals_heads.settings import TrainSettings
 from globals_heads.train.loss import Loss
 from globals_heads.train.model import TokenAutoencoder
 from globals_heads.train.model_file import load_model
-from globals_heads.train.train import choose_device, learning_rate, train
+from globals_heads.train.train import choose_device, learning_rate, report_epoch, train
 
 
 def trained(folder, packed, *arguments, **settings):
@@ -69,6 +74,59 @@ def test_clipping_is_counted_and_can_be_switched_off(tmp_path, packed):
         norms[clip] = float(first["grad_norm"])
     # The recorded norm is the one before clipping.
     assert all(norm > 0.1 for norm in norms.values())
+
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+def shell(first_word, folder):
+    """Return the output of the command of the README that begins with `first_word`."""
+    command = re.search(rf"^{first_word} .*$", README.read_text(encoding="utf-8"), re.M)[0]
+    process = subprocess.run(["bash", "-c", command], cwd=folder, check=True, capture_output=True)
+    return process.stdout.decode()
+
+
+def logged(folder, epochs):
+    """Write the run.log of a run whose epochs have these (validation loss, rec_tokens)."""
+    state = SimpleNamespace(history={"train": [], "val": []})
+    for val_loss, rec_tokens in epochs:
+        measured = {"throughput": 1234.5, "epoch_time_s": 2.0, "clipped_fraction": 0.0}
+        state.history["train"].append({"loss": 0.5, **measured})
+        state.history["val"].append({"loss": val_loss, "rec_tokens": rec_tokens, "rec_globals": 1})
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "run.log").open("w", encoding="utf-8") as log, redirect_stdout(log):
+        for epoch in range(1, len(epochs) + 1):
+            report_epoch(state, epoch, len(epochs), None)
+
+
+def test_the_line_of_an_epoch_has_plain_decimals(tmp_path):
+    logged(tmp_path, [(1.2e-05, 12345.678), (0.1234567, 1e-9)])
+    assert (tmp_path / "run.log").read_text(encoding="utf-8").splitlines() == [
+        "[1/2] val_loss=0.000012 rec_tokens=12350 rec_globals=1 train_loss=0.5 clipped=0 "
+        "1234 events/s, 2 s/epoch",
+        "[2/2] val_loss=0.1235 rec_tokens=0.000000001 rec_globals=1 train_loss=0.5 clipped=0 "
+        "1234 events/s, 2 s/epoch",
+    ]
+
+
+def test_the_best_run_by_validation_loss_is_found_over_all_seeds(tmp_path):
+    """A tiny loss, a loss that is not finite, other weights, and rec_tokens in another order."""
+    runs = tmp_path / "results/runs"
+    logged(runs / "none/beta_1/seed_0", [(0.3, 0.01), (0.2, 0.02)])
+    logged(runs / "vq/beta_1/seed_0", [(1.2, 0.001), (float("nan"), 0.0)])
+    logged(runs / "vq/beta_1/seed_10", [(1.5, 0.2), (9.9e-05, 0.9), (0.4, 0.3)])
+    logged(runs / "linear/beta_0/seed_0", [(1.1e-05, 0.1)])
+    found = shell("grep", tmp_path)
+    assert found.startswith("results/runs/vq/beta_1/seed_10/run.log:[2/3] val_loss=0.000099 ")
+    assert found.count("\n") == 1
+
+
+def test_the_loop_over_the_numbers_shows_the_last_epochs_of_nine_runs(tmp_path):
+    for number in range(9):
+        logged(tmp_path / f"results/by_number/{number}", [(number + i / 10, 1) for i in range(8)])
+    lines = shell("for", tmp_path).splitlines()
+    assert [line.split()[1] for line in lines[:5]] == [f"val_loss=0.{i}" for i in range(3, 8)]
+    assert len(lines) == 9 * 5
 
 
 def test_cosine_schedule_falls_from_the_full_rate_towards_zero():

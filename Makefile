@@ -16,7 +16,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) $(ARGS)
 
-.PHONY: run test env check format partial status report
+.PHONY: run test env check format partial status report bench
 
 run: $(INSTALLED)
 	$(SNAKEMAKE)
@@ -54,6 +54,10 @@ partial: report
 status:
 	@test -x $(BIN)/python || { echo "There is no $(BIN)/python; set it up with: make env" >&2; exit 1; }
 	@$(BIN)/python -m globals_heads status
+
+# A training step beside a plain loop and its matrix products; BENCH=PATH takes the events of a packed file.
+bench: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/training_step.py $(BENCH)
 
 env: $(INSTALLED)
 

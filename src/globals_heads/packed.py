@@ -150,9 +150,19 @@ class PackedSplit:
         """Number of events."""
         return len(self.offsets) - 1
 
+    def part(self, start: int, stop: int) -> "PackedSplit":
+        """Return the events from `start` up to `stop`, not copied but for their offsets."""
+        first, last = self.offsets[start], self.offsets[stop]
+        return PackedSplit(
+            features=self.features[first:last],
+            types=self.types[first:last],
+            offsets=self.offsets[start : stop + 1] - first,
+            globals=self.globals[start:stop],
+        )
+
     def gather(self, order: NDArray[np.integer[Any]]) -> "PackedSplit":
         """Return the events with the numbers `order`, in that order, copied into memory."""
-        counts = np.diff(self.offsets)[order]
+        counts = self.offsets[order + 1] - self.offsets[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         # Object k of the i-th chosen event sits at its event's old offset plus k.
         objects = np.arange(offsets[-1]) + np.repeat(self.offsets[order] - offsets[:-1], counts)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from globals_heads.evaluate.evaluate import event_errors, fit_visible_sum, predict, visible_sum
+from globals_heads.evaluate.evaluate import event_errors, fit_true_objects, predict, visible_sum
 from globals_heads.evaluate.physics import met_metrics
 from globals_heads.facts import Metric, write_arrays, write_metrics
 from globals_heads.packed import PackedData
@@ -35,7 +35,7 @@ def measure_baselines(
     """
     train_met = data.info.met_components(data.train.globals)
     test_met = data.info.met_components(data.test.globals)
-    a, linear_fit = fit_visible_sum(data.train.features, data.test.features, data)
+    a, linear_fit = fit_true_objects(data)
     network = fit(settings, data, threads, tokens_weight=0.0).model
     predictions = {
         "training_mean": np.broadcast_to(train_met.mean(axis=0), test_met.shape),

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
 from globals_heads.errors import UserError
-from globals_heads.evaluate.metrics import fit_one_parameter, normalised_mse, ridge_probe, skill
+from globals_heads.evaluate.metrics import (
+    ROWS_PER_BLOCK,
+    fit_one_parameter,
+    normalised_mse,
+    ridge_probe,
+    skill,
+)
 from globals_heads.evaluate.physics import closure_metrics, met_metrics, token_metrics
 from globals_heads.facts import Metric, RunFolder, write_arrays, write_metrics
 from globals_heads.kinematics import event_sum, vector_sum
@@ -30,6 +36,21 @@ CPU = torch.device("cpu")
 # Below all energies that a detector reconstructs. A model of raw features may predict an E or pT
 # below 0, which has no logarithm.
 MIN_GEV = 1.0
+
+
+class EventPredictions(NamedTuple):
+    """What a model makes of whole events: what the fits on a large split need.
+
+    Attributes
+    ----------
+    pooled
+        Pooled latents, float32, shape (N, D).
+    visible
+        Transverse vector sum of the reconstructed objects in GeV, shape (N, 2).
+    """
+
+    pooled: NDArray[np.float32]
+    visible: Array
 
 
 class Predictions(NamedTuple):
@@ -101,26 +122,23 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int, expected: RunSet
         write_arrays(folder.events("test"))
         return
     splits = {"train": data.train, "val": data.val, "test": data.test}
-    predictions = {name: predict(trained.model, split) for name, split in splits.items()}
     met = {name: info.met_components(split.globals) for name, split in splits.items()}
-    train, test = predictions["train"], predictions["test"]
+    train, val = (predict_events(trained.model, split, info) for split in (data.train, data.val))
+    test = predict(trained.model, data.test)
+    reco_visible = visible_sum(test.features, data.test.offsets, info)
     by_source = {
         "head": info.met_components(test.globals),
-        "probe": ridge_probe(
-            (train.pooled, met["train"]),
-            (predictions["val"].pooled, met["val"]),
-            test.pooled,
-        ),
-        "reco_objects": fit_visible_sum(train.features, test.features, data)[1],
+        "probe": ridge_probe((train.pooled, met["train"]), (val.pooled, met["val"]), test.pooled),
+        "reco_objects": -fit_one_parameter(train.visible, met["train"]) * reco_visible,
     }
-    _, baseline = fit_visible_sum(data.train.features, data.test.features, data)
+    _, baseline = fit_true_objects(data)
     probe_skill = skill(
         normalised_mse(by_source["probe"], met["test"], info.met_scale_gev),
         normalised_mse(baseline, met["test"], info.met_scale_gev),
     )
     tokens = token_errors(test, data)
     true, reco = info.objects(data.test.features), info.objects(test.features)
-    nmse = tokens_nmse(reco, true, info.objects(data.train.features))
+    nmse = tokens_nmse(reco, true, log_spread(data.train.features, info))
     rows = [
         *of_training,
         Metric("test", "rec_tokens", "all", float(tokens.mean()), "1"),
@@ -145,6 +163,19 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int, expected: RunSet
             for source, predicted in by_source.items()
         },
     )
+
+
+@torch.inference_mode()
+def predict_events(model: TokenAutoencoder, split: PackedSplit, info: DataInfo) -> EventPredictions:
+    """Return what `model` makes of the events of `split`, on the CPU; no objects are kept."""
+    pooled, visible = [], []
+    for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, CPU):
+        part = model(batch)
+        num_objects = np.bincount(batch.event.numpy(), minlength=len(batch.globals))
+        offsets = np.concatenate([[0], np.cumsum(num_objects)])
+        pooled.append(part.pooled.numpy())
+        visible.append(visible_sum(part.features.numpy(), offsets, info))
+    return EventPredictions(np.concatenate(pooled), np.concatenate(visible))
 
 
 @torch.inference_mode()
@@ -181,7 +212,31 @@ def token_errors(test: Predictions, data: PackedData) -> Array:
     return errors
 
 
-def tokens_nmse(reco: Array, true: Array, train: Array) -> float:
+def positive_log_features(objects: Array) -> Array:
+    """Return `log_features` of (E, pT, eta, phi), E and pT at least `MIN_GEV`, shape (n, 5)."""
+    return log_features(np.column_stack([np.maximum(objects[:, :2], MIN_GEV), objects[:, 2:]]))
+
+
+def log_spread(features: Array, info: DataInfo) -> Array:
+    """Return the standard deviations of the five default features, shape (5,).
+
+    Parameters
+    ----------
+    features
+        Normalised features, whatever they are, shape (n, F); read in blocks.
+    info
+        Description of the packed data.
+    """
+    sums = np.zeros((2, 5))
+    for start in range(0, len(features), ROWS_PER_BLOCK):
+        columns = positive_log_features(info.objects(features[start : start + ROWS_PER_BLOCK]))
+        sums += columns.sum(axis=0), (columns**2).sum(axis=0)
+    mean, mean_square = sums / len(features)
+    spread: Array = np.sqrt(np.maximum(mean_square - mean**2, 0))
+    return spread
+
+
+def tokens_nmse(reco: Array, true: Array, spread: Array) -> float:
     """Return the mean squared error of the five default features, whatever features were trained.
 
     Each feature is in units of its spread in the training split, so that runs with other features
@@ -189,27 +244,18 @@ def tokens_nmse(reco: Array, true: Array, train: Array) -> float:
 
     Parameters
     ----------
-    reco, true, train
-        (E, pT, eta, phi) in GeV and radians of the reconstructed, the true and the training
-        split's objects, shape (n, 4).
+    reco, true
+        (E, pT, eta, phi) in GeV and radians of the reconstructed and the true objects, shape
+        (n, 4).
+    spread
+        As from `log_spread`, of the training split.
     """
-    reco, true, train = (
-        log_features(np.column_stack([np.maximum(objects[:, :2], MIN_GEV), objects[:, 2:]]))
-        for objects in (reco, true, train)
-    )
-    spread = train.std(axis=0)
-    return float(np.mean(((reco - true) / np.where(spread > 0, spread, 1)) ** 2))
+    difference = positive_log_features(reco) - positive_log_features(true)
+    return float(np.mean((difference / np.where(spread > 0, spread, 1)) ** 2))
 
 
-def fit_visible_sum(train: Array, test: Array, data: PackedData) -> tuple[float, Array]:
-    """Fit MET = -a times the vector sum of objects; return `a` and the MET that it predicts.
-
-    Parameters
-    ----------
-    train, test
-        Normalised features of the objects of these splits, true or reconstructed, shape (n, F).
-    data
-        The packed events: the MET and the objects of each event.
+def fit_true_objects(data: PackedData) -> tuple[float, Array]:
+    """Fit MET = -a times the vector sum of the true objects; return `a` and the predicted MET.
 
     Returns
     -------
@@ -217,9 +263,11 @@ def fit_visible_sum(train: Array, test: Array, data: PackedData) -> tuple[float,
         The number `a`, fitted on the training split, and the predicted MET components of the test
         split in GeV, shape (N, 2).
     """
-    visible = visible_sum(train, data.train.offsets, data.info)
-    a = fit_one_parameter(visible, data.info.met_components(data.train.globals))
-    return a, -a * visible_sum(test, data.test.offsets, data.info)
+    train, test = (
+        visible_sum(split.features, split.offsets, data.info) for split in (data.train, data.test)
+    )
+    a = fit_one_parameter(train, data.info.met_components(data.train.globals))
+    return a, -a * test
 
 
 def visible_sum(features: Array, offsets: NDArray[np.integer[Any]], info: DataInfo) -> Array:
@@ -228,14 +276,21 @@ def visible_sum(features: Array, offsets: NDArray[np.integer[Any]], info: DataIn
     Parameters
     ----------
     features
-        Normalised features of all objects, true or reconstructed, event after event, (n, F).
+        Normalised features of all objects, true or reconstructed, event after event, shape
+        (n, F); read in blocks.
     offsets
         Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
     info
         Description of the packed data.
     """
-    objects = info.objects(features)
-    return vector_sum(objects[:, 1], objects[:, 3], offsets)
+    sums = np.empty((len(offsets) - 1, 2))
+    for start in range(0, len(sums), ROWS_PER_BLOCK):
+        ends = offsets[start : start + ROWS_PER_BLOCK + 1]
+        objects = info.objects(features[ends[0] : ends[-1]])
+        sums[start : start + len(ends) - 1] = vector_sum(
+            objects[:, 1], objects[:, 3], ends - ends[0]
+        )
+    return sums
 
 
 def event_errors(predicted: Array, true: Array, scale_gev: float) -> Array:

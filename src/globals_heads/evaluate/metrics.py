@@ -1,6 +1,7 @@
 """Pure numpy metrics: every function takes arrays and returns numbers; none reads a file."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from globals_heads.arrays import Array
 
 # Ridge penalties as fractions of the mean diagonal of the Gram matrix.
 RIDGE_PENALTIES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+ROWS_PER_BLOCK = 2**16
 
 
 def sigma68(residual: Array) -> float:
@@ -108,25 +110,41 @@ def fit_one_parameter(visible: Array, met: Array) -> float:
     return -float((visible * met).sum()) / norm if norm > 0 else 0.0
 
 
-def fit_ridge(x: Array, y: Array, penalty: float) -> tuple[Array, Array]:
-    """Return weights (D, C) and intercept (C,) of a ridge regression of `y` on `x`.
+def fit_ridge(x: Array, y: Array, penalties: Sequence[float]) -> list[tuple[Array, Array]]:
+    """Return the ridge regressions of `y` on the standardised `x`, one for each penalty.
 
     Parameters
     ----------
     x
-        Inputs, shape (N, D).
+        Inputs, shape (N, D); read in blocks, so that no copy in float64 is made.
     y
         Targets, shape (N, C).
-    penalty
-        Relative to the mean diagonal of the centred Gram matrix; the intercept is free.
+    penalties
+        Relative to the mean diagonal of the Gram matrix of standardised inputs; the intercept is
+        free.
+
+    Returns
+    -------
+    list of tuple of Array
+        Weights of `x` as it is, shape (D, C), and the intercept, shape (C,).
     """
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    centred = x - x_mean
-    gram = centred.T @ centred
-    system = gram + penalty * gram.trace() / len(gram) * np.eye(len(gram))
-    # Of all solutions the shortest: latents that are all equal have weights of 0.
-    weights = np.linalg.lstsq(system, centred.T @ (y - y_mean), rcond=None)[0]
-    return weights, y_mean - x_mean @ weights
+    x_mean, y_mean = x.mean(axis=0, dtype=np.float64), y.mean(axis=0)
+    gram, cross = np.zeros((x.shape[1],) * 2), np.zeros((x.shape[1], y.shape[1]))
+    for start in range(0, len(x), ROWS_PER_BLOCK):
+        block = slice(start, start + ROWS_PER_BLOCK)
+        centred = x[block] - x_mean
+        gram += centred.T @ centred
+        cross += centred.T @ (y[block] - y_mean)
+    spread = np.sqrt(gram.diagonal() / len(x))
+    spread = np.where(spread > 0, spread, 1)
+    gram, cross = gram / np.outer(spread, spread), cross / spread[:, None]
+    fits = []
+    for penalty in penalties:
+        system = gram + penalty * gram.trace() / len(gram) * np.eye(len(gram))
+        # Of all solutions the shortest: latents that are all equal have weights of 0.
+        weights = np.linalg.lstsq(system, cross, rcond=None)[0] / spread[:, None]
+        fits.append((weights, y_mean - x_mean @ weights))
+    return fits
 
 
 def ridge_probe(train: tuple[Array, Array], val: tuple[Array, Array], inputs: Array) -> Array:
@@ -146,11 +164,8 @@ def ridge_probe(train: tuple[Array, Array], val: tuple[Array, Array], inputs: Ar
     Array
         Predictions, shape (M, C).
     """
-    mean, spread = train[0].mean(axis=0), train[0].std(axis=0)
-    spread = np.where(spread > 0, spread, 1)
-    x_train, x_val, x = ((z - mean) / spread for z in (train[0], val[0], inputs))
-    fits = [fit_ridge(x_train, train[1], penalty) for penalty in RIDGE_PENALTIES]
-    errors = [np.mean((x_val @ w + b - val[1]) ** 2) for w, b in fits]
+    fits = fit_ridge(*train, RIDGE_PENALTIES)
+    errors = [np.mean((val[0] @ weights + intercept - val[1]) ** 2) for weights, intercept in fits]
     weights, intercept = fits[int(np.argmin(errors))]
-    predicted: Array = x @ weights + intercept
+    predicted: Array = inputs @ weights + intercept
     return predicted

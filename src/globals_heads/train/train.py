@@ -171,7 +171,7 @@ def run_epoch(
     max_norm = settings.train.clip_norm or math.inf
 
     model.train()
-    steps = batches(data.train.gather(order), settings.train.batch_size, loss.device, state.step)
+    steps = batches(data.train, settings.train.batch_size, loss.device, order, state.step)
     # The bar shows on a terminal only.
     options = {"total": len(state.grad_norms), "initial": state.step, "leave": False}
     for batch in tqdm(steps, f"epoch {state.epoch}", disable=None, **options):

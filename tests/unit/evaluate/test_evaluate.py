@@ -1,6 +1,7 @@
 """Evaluation: planted predictions give the numbers that they must."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from random_events import OBJECT_TYPES, pack_random, random_events
 from globals_heads.data.pack import pack
 from globals_heads.errors import UserError
 from globals_heads.evaluate.evaluate import (
+    EventPredictions,
     Predictions,
     codebook_metrics,
     evaluate,
-    fit_visible_sum,
+    fit_true_objects,
+    log_spread,
     num_parameters,
     predict,
     token_errors,
@@ -83,9 +86,21 @@ def test_the_probe_is_fitted_on_the_training_split(data, run):
 def test_the_canonical_error_is_in_units_of_the_training_split(data, run):
     features = predict(load_model(run.model).model, data.test).features
     expected = tokens_nmse(
-        *(data.info.objects(f) for f in (features, data.test.features, data.train.features))
+        data.info.objects(features),
+        data.info.objects(data.test.features),
+        log_features(data.info.objects(data.train.features)).std(axis=0),
     )
     assert read_metrics(run.metrics("test"))["tokens_nmse", "all"] == pytest.approx(expected)
+
+
+def test_facts_do_not_depend_on_the_blocks(data, run, monkeypatch, tmp_path):
+    """Large splits are read block by block; the last one is smaller."""
+    copied = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    for module in ("evaluate", "metrics"):
+        monkeypatch.setattr(f"globals_heads.evaluate.{module}.ROWS_PER_BLOCK", 7)
+    evaluate(data, copied, 1, load_model(run.model).settings)
+    expected, found = (read_metrics(each.metrics("test")) for each in (run, copied))
+    assert found == pytest.approx(expected, rel=1e-9, nan_ok=True)
 
 
 def test_a_model_is_not_measured_on_data_of_other_units(run, tmp_path):
@@ -157,7 +172,7 @@ def test_test_facts_repeat_the_validation_loss_when_the_splits_are_equal(tmp_pat
 
 def test_the_fit_on_the_objects_sees_the_training_split_alone(tmp_path):
     data = pack_planted(tmp_path, PackSettings(), factors=(0.5, 0.7, 0.3))
-    a, predicted = fit_visible_sum(data.train.features, data.test.features, data)
+    a, predicted = fit_true_objects(data)
     assert a == pytest.approx(0.5, rel=1e-4)
     assert_allclose(predicted, true_met(data) * 0.5 / 0.3, atol=1e-2)
 
@@ -188,7 +203,12 @@ def evaluate_planted(tmp_path, monkeypatch, data, turn, pt_factors=(1, 1, 1), si
         pooled = signs[place] * data.info.met_components(split.globals)
         return Predictions(features, head, pooled, 0.0, None)
 
+    def predicted_events(model, split, info):
+        found = predicted(model, split)
+        return EventPredictions(found.pooled, visible_sum(found.features, split.offsets, info))
+
     monkeypatch.setattr("globals_heads.evaluate.evaluate.predict", predicted)
+    monkeypatch.setattr("globals_heads.evaluate.evaluate.predict_events", predicted_events)
     evaluate(data, folder, 1, settings)
     return read_metrics(folder.metrics("test"))
 
@@ -259,7 +279,10 @@ def test_the_canonical_error_of_tokens_has_the_units_of_the_default_features(tmp
     rng, found = np.random.default_rng(0), []
     for features in ("log", "raw"):
         data = pack_random(tmp_path / "packed.h5", PackSettings(features=features))
-        true, in_training = (data.info.objects(split.features) for split in (data.test, data.train))
+        true, in_training = (
+            data.info.objects(data.test.features),
+            log_spread(data.train.features, data.info),
+        )
         if not found:
             reco = true * np.exp(rng.normal(0, 0.1, true.shape) * [1, 1, 0, 0])
             reco[:, 3] += rng.normal(0, 0.1, len(true))

@@ -1,6 +1,7 @@
 """Batches: every object once, with its own event."""
 
 import numpy as np
+import pytest
 import torch
 from numpy.testing import assert_array_equal
 
@@ -28,3 +29,20 @@ def test_the_first_batches_can_be_skipped(packed):
     assert len(found) == len(expected) == 2
     for ours, theirs in zip(found, expected, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("events_per_block", [1, 20, 1000])
+def test_the_order_decides_the_batches_and_blocks_do_not(packed, monkeypatch, events_per_block):
+    """One gathered copy of the whole split has the same batches, however little is in memory."""
+    order = np.random.default_rng(0).permutation(packed.train.num_events)
+    whole = list(batches(packed.train.gather(order), 16, CPU))
+    monkeypatch.setattr("globals_heads.train.batches.EVENTS_PER_BLOCK", events_per_block)
+    for expected, options in (
+        (whole, {"order": order}),
+        (whole[3:], {"order": order, "skip": 3}),
+        (list(batches(packed.train, 16, CPU)), {}),
+    ):
+        found = list(batches(packed.train, 16, CPU, **options))
+        assert len(found) == len(expected)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

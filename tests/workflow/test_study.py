@@ -1,5 +1,6 @@
 """A study remembers its settings: a forgotten option, a look or a typo costs no finished work."""
 
+import os
 import re
 
 import pandas as pd
@@ -145,6 +146,36 @@ def test_settings_of_pack_have_a_folder_of_their_own(study):
     }
     assert not study.plan()
     assert not verify(study / "results")[1]
+
+
+# No result depends on these: logs, records for the live view, memory of what was made when.
+RECORDS = {"run.log", "status.json", ".lock", "folders.yaml"}
+
+
+@pytest.mark.slow
+def test_every_lost_or_changed_file_is_noticed(study):
+    """A lost file is planned again; a changed one is planned again, or named by `verify`."""
+    kinds = {}
+    for path in sorted((study / "results").rglob("*")):
+        folder = str(path.relative_to(study / "results")).split("/")[0]
+        if path.is_file() and folder not in ("logs", "benchmarks", "by_number", "tables"):
+            kinds.setdefault(path.name, path)
+    assert {"model.pt", "summary.csv", "verdict.md", "packed.h5", "study.yaml"} <= kinds.keys()
+    for name in kinds.keys() - RECORDS:
+        path = kinds[name]
+        content, times = path.read_bytes(), path.stat()
+        path.write_bytes(content + b"x")
+        process = study.snakemake("-n")
+        planned = "Nothing to be done" not in process.stdout
+        assert planned or verify(study / "results")[1], f"{path} was changed"
+        path.unlink()
+        # Whatever was packed is not needed any more; a study that forgot itself is remembered.
+        if name not in ("packed.h5", "study.yaml"):
+            assert study.plan(), f"{path} was deleted"
+        path.write_bytes(content)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not study.plan()
+    assert verify(study / "results") == (4, [])
 
 
 @pytest.mark.parametrize(

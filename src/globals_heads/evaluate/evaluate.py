@@ -121,20 +121,13 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int, expected: RunSet
         write_metrics(folder.metrics("test"), trained.settings.key, of_training)
         write_arrays(folder.events("test"))
         return
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    met = {name: info.met_components(split.globals) for name, split in splits.items()}
-    train, val = (predict_events(trained.model, split, info) for split in (data.train, data.val))
     test = predict(trained.model, data.test)
-    reco_visible = visible_sum(test.features, data.test.offsets, info)
-    by_source = {
-        "head": info.met_components(test.globals),
-        "probe": ridge_probe((train.pooled, met["train"]), (val.pooled, met["val"]), test.pooled),
-        "reco_objects": -fit_one_parameter(train.visible, met["train"]) * reco_visible,
-    }
+    met = info.met_components(data.test.globals)
+    by_source = predicted_met(trained.model, test, data)
     _, baseline = fit_true_objects(data)
     probe_skill = skill(
-        normalised_mse(by_source["probe"], met["test"], info.met_scale_gev),
-        normalised_mse(baseline, met["test"], info.met_scale_gev),
+        normalised_mse(by_source["probe"], met, info.met_scale_gev),
+        normalised_mse(baseline, met, info.met_scale_gev),
     )
     tokens = token_errors(test, data)
     true, reco = info.objects(data.test.features), info.objects(test.features)
@@ -147,7 +140,7 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int, expected: RunSet
         *(
             row
             for source, predicted in by_source.items()
-            for row in met_metrics(source, predicted, met["test"], info.met_scale_gev)
+            for row in met_metrics(source, predicted, met, info.met_scale_gev)
         ),
         *token_metrics(reco, true, data.test.types, info.object_types),
         *closure_metrics(reco, true, data.test.types, info.object_types, data.test.offsets),
@@ -159,10 +152,41 @@ def evaluate(data: PackedData, folder: RunFolder, threads: int, expected: RunSet
         sse_tokens=event_sum(tokens, data.test.offsets),
         num_tokens=np.diff(data.test.offsets).astype(float),
         **{
-            f"{source}_error": event_errors(predicted, met["test"], info.met_scale_gev)
+            f"{source}_error": event_errors(predicted, met, info.met_scale_gev)
             for source, predicted in by_source.items()
         },
     )
+
+
+def predicted_met(model: TokenAutoencoder, test: Predictions, data: PackedData) -> dict[str, Array]:
+    """Return the MET components of the test split as three sources predict them, in GeV.
+
+    The trained head; the ridge probe of the pooled latents; and the one-parameter fit to the
+    reconstructed objects. The last two are fitted on the training split.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    test
+        Its predictions for the test split.
+    data
+        The packed events.
+
+    Returns
+    -------
+    dict
+        By source: head, probe, reco_objects; each of shape (N, 2).
+    """
+    info = data.info
+    met = {name: info.met_components(getattr(data, name).globals) for name in ("train", "val")}
+    train, val = (predict_events(model, split, info) for split in (data.train, data.val))
+    a = fit_one_parameter(train.visible, met["train"])
+    return {
+        "head": info.met_components(test.globals),
+        "probe": ridge_probe((train.pooled, met["train"]), (val.pooled, met["val"]), test.pooled),
+        "reco_objects": -a * visible_sum(test.features, data.test.offsets, info),
+    }
 
 
 @torch.inference_mode()

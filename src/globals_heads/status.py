@@ -177,7 +177,7 @@ def _run_status(results: Path, name: str) -> RunStatus:
         if recorded_state == "waiting_for_lock":
             holder = _last_line(folder.path / LOCK)
             note = f"another process waits until this one ends: {holder}"
-    elif folder.is_finished:
+    elif folder.is_finished and not folder.checkpoint.exists():  # an evaluation deletes it
         if record and record.epochs != untrained.epochs:  # Snakemake will train it again
             shown = untrained
         elif record and record.diverged:

@@ -34,11 +34,13 @@ def read_study(results: Path) -> Settings | None:
 def remember(study: Settings, results: Path) -> None:
     """Write study.yaml, and the list of the data.
 
-    A look (`missing_runs: show`) makes no study. Neither does a change of which no run is finished:
+    A look (`missing_runs: show`) makes no study. Neither does a change of which no run is trained:
     it may have been a mistake, and the runs of the study before are still there.
     """
     path = results / NAME
-    if study.missing_runs == "show" or (path.exists() and not finished_runs(study, results)):
+    if study.missing_runs == "show" or (
+        path.exists() and not finished_runs(study, results, ["train"])
+    ):
         return
     values = study.model_dump()
     # Overlays merge mappings: a process that is left out here would come back from config.yaml.
@@ -65,7 +67,7 @@ def _list_data(study: Settings, path: Path) -> None:
 
 
 def forgotten(study: Settings, named: Mapping[str, Any], results: Path) -> tuple[str, int]:
-    """Return how a command differs from the study in `results`, and the finished runs it costs.
+    """Return how a command differs from the study in `results`, and the trained runs it costs.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def forgotten(study: Settings, named: Mapping[str, Any], results: Path) -> tuple
         The settings of the command.
     named
         What --config and --configfile give. These keys are meant, and so are the keys that were
-        changed in config/config.yaml since. With `missing_runs: show` every difference counts.
+        changed in config/config.yaml since.
     results
         The folder of the study's results.
 
@@ -82,27 +84,28 @@ def forgotten(study: Settings, named: Mapping[str, Any], results: Path) -> tuple
     str
         What the study has, what the command assumes, and what to do; empty without a difference.
     int
-        Number of finished runs that would be trained again, or that count as missing.
+        Number of runs, trained or on the way, that would be trained again or count as missing.
     """
-    before, show = read_study(results), study.missing_runs == "show"
+    before = read_study(results)
     if before is None:
         return "", 0
-    meant = set() if show else _leaves(named).keys() | _changed_in_config(results / NAME)
+    meant = _leaves(named).keys() | _changed_in_config(results / NAME)
     old, new = (_leaves(each.model_dump(exclude={"missing_runs"})) for each in (before, study))
     keys = [key for key in old | new if old.get(key) != new.get(key) and key not in meant]
     if not keys:
         return "", 0
-    finished = finished_runs(study, results)
-    others = [RunFolder.of(results, key.name) for key in study.runs if key not in finished]
-    number = sum(folder.is_finished for folder in others)
-    runs = f"{number or 'no'} finished run{'' if number == 1 else 's'}"
+    kept = finished_runs(study, results, ["train"])
+    others = [RunFolder.of(results, key.name) for key in study.runs if key not in kept]
+    number = sum(folder.is_trained or folder.checkpoint.is_file() for folder in others)
+    runs = f"{number or 'no'} run{'' if number == 1 else 's'}"
     has, assumes = (
         ", ".join(f"{'.'.join(key)}: {json.dumps(values.get(key))}" for key in keys)
         for values in (old, new)
     )
     return (
         f"{results / NAME} has {has}; this command assumes {assumes} and "
-        f"{f'counts {runs} as missing' if show else f'would train {runs} again'}. "
+        f"would {'count' if study.missing_runs == 'show' else 'train'} {runs} "
+        f"{'as missing' if study.missing_runs == 'show' else 'again'}. "
         f"To go on with that study, add --configfile {results / NAME}; to change it, name each of "
         f"these keys in --config, --configfile or {CONFIG}; to start another one, use --directory."
     ), number

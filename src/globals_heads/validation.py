@@ -110,6 +110,8 @@ def read_validated(model: type[M], path: Path) -> M:
     """Return what a YAML file says as `model`, or raise `UserError`."""
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run snakemake again.") from error
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as YAML ({error}); delete it and run snakemake again."

@@ -47,7 +47,7 @@ def test_forgotten_options_cost_nothing(plain):
         assert "model.latent_dim: 4" in has
         assert "epochs: 20," in assumes
         assert "data: null" in assumes
-        assert "would train 4 finished runs again" in assumes
+        assert "would train 4 runs again" in assumes
         for way in (" ".join(AGAIN), "name each of these keys", "--directory"):
             assert way in assumes
     shown = sentence(plain.run("-n"))
@@ -63,6 +63,17 @@ def test_forgotten_options_cost_nothing(plain):
     assert verify(plain / "results") == (4, [])
 
 
+@pytest.mark.parametrize("left", ["model.pt", "checkpoint.pt"])
+def test_forgotten_options_cost_no_training(plain, left):
+    """Runs count from their first checkpoint on, whether or not they were evaluated."""
+    for path in plain.path.glob("results/runs/*/*/*/facts/*_test.*"):
+        path.unlink()
+    if left == "checkpoint.pt":
+        for path in plain.path.glob("results/runs/*/*/*/model.pt"):
+            path.rename(path.with_name(left))
+    assert "would train 4 runs again" in sentence(plain.fail())
+
+
 def test_unlock_is_never_refused(plain):
     plain.run("--unlock")
 
@@ -72,14 +83,15 @@ def test_a_look_makes_no_data_and_trains_nothing(plain):
     before = plain.contents(*MADE)
     known = (plain / "results/study.yaml").read_bytes()
     look = ("--config", "missing_runs=show", "num_events=300")
-    output = plain.fail("results/summary.csv", *look)
-    assert "num_events: 300" in sentence(output)
-    assert "counts 4 finished runs as missing" in sentence(output)
+    found = sentence(plain.fail("results/summary.csv", *look))
+    assert 'data: "tokens.h5"' in found
+    assert "would count 4 runs as missing" in found
+    # With all other keys named, there is nothing to show.
+    plain.configfiles = ("tiny.yaml",)
+    output = plain.fail("results/summary.csv", *look, "data=null")
     assert re.search(r"^Error: results/data/generated-\w+ was never made", output, re.MULTILINE)
     # These data are there, and the runs of other settings are missing.
-    plain.configfiles = ("tiny.yaml",)
-    found = sentence(plain.run("results/summary.csv", "--config", "missing_runs=show", "epochs=3"))
-    assert "epochs: 3 and counts 4 finished runs as missing" in found
+    plain.run("results/summary.csv", "--config", "missing_runs=show", "epochs=3")
     assert set(statuses(plain)) == {"missing"}
     assert plain.contents(*MADE) == before
     assert (plain / "results/study.yaml").read_bytes() == known
@@ -132,7 +144,7 @@ def test_fewer_seeds_are_a_note(plain):
     study.write_text(study.read_text(encoding="utf-8").replace("seeds: 1", "seeds: 3"))
     values = yaml.safe_load((plain / "tiny.yaml").read_text(encoding="utf-8"))
     found = sentence(plain.run(overlay=values))
-    assert "has seeds: 3; this command assumes seeds: 1 and would train no finished run" in found
+    assert "has seeds: 3; this command assumes seeds: 1 and would train no run" in found
 
 
 @pytest.mark.slow
@@ -186,6 +198,8 @@ def test_every_lost_or_changed_file_is_noticed(study):
         ("beta_7", "/beta_1/seed_0/"),
         ("reprt", "make report"),
         ("colect", "collect"),
+        ("train", "results/"),
+        ("results/runs/vq", "results/runs/"),
         ("results/smmary.csv", "results/summary.csv"),
         ("results/data/generated/packed.h5", "/packed.h5"),
     ],

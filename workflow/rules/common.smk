@@ -46,8 +46,7 @@ try:
         COMMAND, _ = get_argument_parser().parse_known_args()
         given = workflow.config_settings.overwrite_config
         sentence, num_lost = forgotten(STUDY, given, RESULTS)
-        harmless = COMMAND.dryrun or COMMAND.unlock or STUDY.missing_runs == "show"
-        if num_lost and not harmless:
+        if num_lost and not COMMAND.dryrun and not COMMAND.unlock:
             raise UserError(sentence)
         if sentence:
             print(f"Note: {sentence}", file=sys.stderr)
@@ -185,15 +184,12 @@ def require_targets():
     files = [*rules.all.input, *(file for file in files if "{" not in file)]
     known = {name: f"make {name}" for name in ("report", "partial", "status")}
     known |= {part: file for file in files[::-1] for part in (*Path(file).parts, file)}
-    known |= {rule.name: rule.name for rule in workflow.rules}
+    names = [rule.name for rule in workflow.rules if not rule.has_wildcards()]
+    known |= dict(zip(names, names))
     for target in COMMAND.targets:
         path = os.path.relpath(target)
         producers = (rule for rule in workflow.rules if rule.is_producer(path))
-        if (
-            target not in known.values()
-            and not os.path.exists(path)
-            and not any(producers)
-        ):
+        if target not in known.values() and not any(producers):
             close = difflib.get_close_matches(path, known, n=3, cutoff=0)
             near = ", ".join(dict.fromkeys(known[part] for part in close))
             sys.exit(

@@ -1,6 +1,7 @@
 """The report: one page that opens without a network and begins with the verdict."""
 
 import json
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -45,17 +46,23 @@ IN_SIGHT = """
 """
 
 
-def commands(target, *variables):
-    """Return the arguments of each snakemake that `make` starts for a target."""
-    command = ["make", "--dry-run", target, *variables]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+def commands(folder, target, *variables):
+    """Return the arguments of each snakemake that `make` starts for a target in a folder."""
+    for name in ("pyproject.toml", ".venv/installed"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    command = ["make", "--dry-run", "-f", str(ROOT / "Makefile"), target, *variables]
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     lines = [shlex.split(line) for line in process.stdout.splitlines() if "snakemake" in line]
     return [words[1:] for words in lines if words[0].endswith("snakemake")]
 
 
 def make_report(study, *options):
-    """Run the commands of `make report`; return their output."""
-    return [study.run(*words, *options, profile=None) for words in commands("report")]
+    """Run the commands of `make report`, which find the study's settings; return their output."""
+    made = commands(study.path, "report")
+    assert all("results/study.yaml" in words for words in made)
+    without_overlays = type(study)(study.path)
+    return [without_overlays.run(*words, *options, profile=None) for words in made]
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +217,28 @@ def test_a_failure_is_shown(reported, tmp_path):
         ),
     ],
 )
-def test_make_hands_profile_and_options_to_snakemake(target, arguments, options):
+def test_make_hands_profile_and_options_to_snakemake(target, arguments, options, tmp_path):
     """`make partial` adds to the --config that it is given, of which Snakemake takes the last."""
-    made = commands(target, "PROFILE=profiles/slurm", f"ARGS={arguments}")
+    made = commands(tmp_path, target, "PROFILE=profiles/slurm", f"ARGS={arguments}")
     expected = ["--profile", "profiles/slurm", *options]
     report = ["--report", "results/report.html"]
     report += ["--report-stylesheet", "workflow/report/report.css"]
     assert made == [expected, [*expected, *report]][: 1 if target == "run" else 2]
+
+
+def test_make_goes_on_with_the_study_that_is_there(tmp_path):
+    """Unless the options name another config or folder, or config/config.yaml is newer."""
+    config, study = tmp_path / "config/config.yaml", tmp_path / "results/study.yaml"
+    for path in (config, study):
+        path.parent.mkdir()
+        path.touch()
+    os.utime(config, (1, 1))
+    for target in ("report", "partial"):
+        for words in commands(tmp_path, target, "ARGS=-j1"):
+            place = words.index("--configfile")
+            assert words[place + 1] == "results/study.yaml"
+        for arguments in ("--config seeds=3", "--configfile config/seeds.yaml", "--directory x"):
+            for words in commands(tmp_path, target, f"ARGS={arguments}"):
+                assert "results/study.yaml" not in words
+    os.utime(study, (0, 0))
+    assert "results/study.yaml" not in commands(tmp_path, "report")[0]

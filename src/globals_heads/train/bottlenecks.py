@@ -126,7 +126,7 @@ class Codebook(nn.Module):
         In training, the codes then follow the latents, and gradients pass through to z_e.
         """
         latents = z_e.detach()
-        # The only number that a step waits for on a GPU.
+        # On a GPU a step waits for this number; no GPU was tried.
         if self.training and not self.started:
             self.start(latents)
         indices = self.nearest(latents)

@@ -98,6 +98,8 @@ class PackSettings(_Block):
     """Features of objects: log (log E, log pT, eta, cos phi, sin phi), or raw (E, pT, eta, phi)."""
     globals_target: Literal["components", "polar"] = "components"
     """Target of the globals head: components (MET_x, MET_y), or polar (MET, METphi)."""
+    globals_scale: Literal["normalised", "gev"] = "normalised"
+    """Scale of this target: normalised, or gev (GeV and radians), where weights mean more."""
 
 
 class ModelSettings(_Block):

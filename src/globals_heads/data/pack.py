@@ -7,6 +7,7 @@ reads the file.
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,13 +116,17 @@ def _fit_features(features: Array, settings: PackSettings) -> Normalisation:
 
 def _fit_globals(target: Array, settings: PackSettings) -> Normalisation:
     if settings.globals_target == "polar":
-        return _fit(target, ("met", "metphi"), angle=1)
-    mean = target.mean(axis=0)
-    # One scale for both components: MET has no preferred direction.
-    scale = _common_scale(target)
-    return Normalisation(
-        ("met_x", "met_y"), (float(mean[0]), float(mean[1])), (scale,) * 2, (0.0,) * 2
-    )
+        fit = _fit(target, ("met", "metphi"), angle=1)
+    else:
+        mean = target.mean(axis=0)
+        # One scale for both components: MET has no preferred direction.
+        scale = _common_scale(target)
+        fit = Normalisation(
+            ("met_x", "met_y"), (float(mean[0]), float(mean[1])), (scale,) * 2, (0.0,) * 2
+        )
+    if settings.globals_scale == "gev":
+        return replace(fit, mean=(0.0, 0.0), scale=(1.0, 1.0))
+    return fit
 
 
 def _fit(columns: Array, names: tuple[str, ...], angle: int | None = None) -> Normalisation:

@@ -33,6 +33,21 @@ def test_features_are_those_of_the_definition(packed):
     assert_allclose(packed.info.features.denormalise(packed.train.features), rows, atol=1e-5)
 
 
+@pytest.mark.parametrize("target", ["components", "polar"])
+def test_a_target_in_gev_is_the_met_of_the_events(tmp_path, target):
+    """It keeps its unit, its angle keeps its period, and metrics keep their common scale."""
+    settings = PackSettings(globals_target=target, globals_scale="gev")
+    data = pack_random(tmp_path / "packed.h5", settings)
+    met, metphi = random_events(60, 0).met.T
+    components = np.column_stack([met * np.cos(metphi), met * np.sin(metphi)])
+    expected = components if target == "components" else np.column_stack([met, metphi])
+    assert_allclose(data.train.globals, expected, rtol=1e-5, atol=1e-4)
+    assert_allclose(data.info.met_components(data.train.globals), components, atol=1e-3)
+    assert data.info.globals.period == (0, 2 * np.pi if target == "polar" else 0)
+    scale = np.sqrt(components.var(axis=0).mean())
+    assert data.info.met_scale_gev == pytest.approx(scale, rel=1e-5)
+
+
 @pytest.mark.parametrize("features", ["log", "raw"])
 @pytest.mark.parametrize("target", ["components", "polar"])
 def test_objects_and_met_come_back_in_gev_and_radians(tmp_path, features, target):

@@ -55,9 +55,12 @@ status:
 	@test -x $(BIN)/python || { echo "There is no $(BIN)/python; set it up with: make env" >&2; exit 1; }
 	@$(BIN)/python -m globals_heads status
 
-# A training step beside a plain loop and its matrix products; BENCH=PATH takes the events of a packed file.
+# How fast it is: a training step, the default grid, growth with events and runs; results/bench/*.csv.
+# BENCH=PATH takes the events of a packed file for the training step.
 bench: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/training_step.py $(BENCH)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/benchmarks/grid.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/growth.py
 
 env: $(INSTALLED)
 

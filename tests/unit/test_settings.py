@@ -144,7 +144,7 @@ def test_accepted(text, read, expected):
         ("simulate: {fractions: {tttt: -1}}", ("fractions.tttt is -1", "greater than or equal")),
         ("bottleneck: {fsq: {levels: [2]}}", ("levels.0 is 2", "greater than or equal to 3")),
         ("bottleneck: {fsq: {levels: [1000, 1000]}}", ("at most 65536",)),
-        ("seeds: 100000", ("seeds is 100000", "less than or equal to 1000")),
+        ("seeds: 100000", ("seeds is 100000", "less than or equal to 10000")),
         ("simulate: {fractions: {ttWW: 1}}", ("ttWW", "'tttt', 'ttH', 'ttW' or 'ttZ'")),
         ("object_types: {1: jet, 3: photon}", ("codes 1, 2, 3",)),
         ("object_types: {1: jet}", ("The setting object_types should name all of",)),

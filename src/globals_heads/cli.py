@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
@@ -124,6 +124,8 @@ def _record(
 Output = Annotated[Path, typer.Argument(help="The file to make.")]
 Run = Annotated[Path, typer.Argument(help="The run's folder, which holds its cfg.yaml.")]
 Data = Annotated[Path, typer.Option(help="The packed file.")]
+Model = Annotated[Path, typer.Argument(help="The model.pt of a run; nothing else is needed.")]
+Layout = Literal["objects", "binned"]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 GridOption = Annotated[
     Grid, typer.Option(parser=_parsed(Grid), metavar="JSON", help="The axes of the study.")
@@ -256,6 +258,35 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
     # finished ones have made; from their checkpoints they make it again at once.
     folder.checkpoint.unlink(missing_ok=True)
     print(EVALUATED)
+
+
+@app.command()
+def encode(
+    model: Model,
+    events: Annotated[Path, typer.Argument(help="The events to encode: a token file.")],
+    output: Output,
+    layout: Annotated[
+        Layout, typer.Option(help="objects: arrays of numbers; binned: one integer per object.")
+    ] = "objects",
+    threads: Threads = 1,
+) -> None:
+    """Encode events with a model.pt: latents or codes, predicted MET, reconstruction error."""
+    from globals_heads.export.encoded_file import encode_file
+
+    encode_file(model, events, output, layout, threads)
+
+
+@app.command()
+def decode(
+    model: Model,
+    encoded: Annotated[Path, typer.Argument(help="The encoded file, in any layout.")],
+    output: Output,
+    threads: Threads = 1,
+) -> None:
+    """Make a token file of the reconstructed events from an encoded file."""
+    from globals_heads.export.encoded_file import decode_file
+
+    decode_file(model, encoded, output, threads)
 
 
 @app.command()

@@ -118,6 +118,28 @@ class DataInfo:
         return components(*columns.T) if self.pack.globals_target == "polar" else columns
 
 
+def features_of(objects: Array, settings: PackSettings) -> Array:
+    """Return the features before normalisation, shape (n, F).
+
+    Parameters
+    ----------
+    objects
+        (E, pT, eta, phi) in GeV and radians, shape (n, 4).
+    settings
+        Choice of the features.
+    """
+    if settings.features == "log":
+        return log_features(objects)
+    energy, pt, eta, phi = objects.astype(np.float64).T
+    return np.column_stack([energy, pt, eta, wrap_angle(phi)])
+
+
+def globals_of(met: Array, settings: PackSettings) -> Array:
+    """Return the globals target before normalisation from (MET, METphi), shape (N, 2)."""
+    met = met.astype(np.float64)
+    return met if settings.globals_target == "polar" else components(*met.T)
+
+
 def log_features(objects: Array) -> Array:
     """Return (log E, log pT, eta, cos phi, sin phi) from (E, pT, eta, phi), shape (n, 5)."""
     energy, pt, eta, phi = objects.astype(np.float64).T
@@ -172,6 +194,31 @@ class PackedSplit:
             offsets=offsets,
             globals=self.globals[order],
         )
+
+
+def pack_events(types: NDArray[Any], objects: Array, met: Array, info: DataInfo) -> PackedSplit:
+    """Return events as the network sees them.
+
+    Parameters
+    ----------
+    types
+        Object-type codes, shape (N, S); 0 is an empty slot.
+    objects
+        (E, pT, eta, phi) in GeV and radians, shape (N, S, 4).
+    met
+        (MET, METphi) in GeV and radians, shape (N, 2).
+    info
+        The normalisation.
+    """
+    real = types > 0
+    features = info.features.normalise(features_of(objects[real], info.pack))
+    target = info.globals.normalise(globals_of(met, info.pack))
+    return PackedSplit(
+        features=features.astype(np.float32),
+        types=types[real].astype(np.uint8),
+        offsets=np.concatenate([[0], np.cumsum(real.sum(axis=1))]).astype(np.int64),
+        globals=target.astype(np.float32),
+    )
 
 
 @dataclass(frozen=True)

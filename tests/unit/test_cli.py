@@ -75,6 +75,8 @@ def command_lines():
         ],
         "train": [VQ, *data],
         "evaluate": [VQ, *data],
+        "encode": [f"{VQ}/model.pt", "tokens.h5", "encoded.h5"],
+        "decode": [f"{VQ}/model.pt", "encoded.h5", "decoded.h5"],
         "collect": [
             *("summary.csv", "--results", ".", "--grid", grid),
             *("--baselines", "."),
@@ -129,7 +131,7 @@ def finished(tmp_path_factory):
             run_folder.settings.write_text(yaml.safe_dump(STUDY.run_settings(key).model_dump()))
             for step in ("train", "evaluate"):
                 assert run(step, str(run_folder.path.relative_to(path)), *STEPS[step][1:]) == 0
-        for step in ("collect", "compare"):
+        for step in ("encode", "collect", "compare"):
             assert run(step) == 0
     return path
 
@@ -284,6 +286,15 @@ BAD = [
     ),
     ("evaluate", MODEL, [copied_from(f"{NONE}/model.pt")], "other settings"),
     ("evaluate", "packed.h5", [info(met_scale_gev=1.0)], "other packed data"),
+    # models out of their study; unit/export has the bad numbers
+    ("encode", MODEL, (absent, noise, hostile_torch), "copy it again"),
+    ("encode", MODEL, [model("schema_version", value=1)], "schema version 1"),
+    ("encode", MODEL, [model("diverged", value=True)], "diverged"),
+    ("encode", "tokens.h5", UNREADABLE, "token file"),
+    ("encode", "tokens.h5", [dataset("X_val", planted((3, 2), 8.0))], "object type 8"),
+    ("decode", "encoded.h5", UNREADABLE, "cannot be read as an encoded file"),
+    ("decode", "encoded.h5", [copied_from("tokens.h5")], "cannot be read as an encoded file"),
+    ("decode", MODEL, [copied_from(f"{NONE}/model.pt")], "another model"),
     # facts
     (
         "collect",

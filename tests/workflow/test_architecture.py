@@ -16,15 +16,22 @@ MAY_IMPORT = {
     "data": set(),
     "train": set(),
     "evaluate": {"train"},
+    "export": {"data", "train"},
     "compare": set(),
     "plot": {"compare"},
 }
 # The same for modules of no stage: the command line, which handles signals, the record of a
-# training, which says whether one stopped it, and a check of results.
-ENTRY_POINTS = {"cli.py": {"train"}, "status.py": {"train"}, "verify.py": {"compare"}}
+# training, which says whether one stopped it, a check of results, and the types of what the
+# package offers.
+ENTRY_POINTS = {
+    "cli.py": {"train"},
+    "status.py": {"train"},
+    "verify.py": {"compare"},
+    "__init__.py": {"data", "export"},
+}
 # Where a heavy package may be imported.
 HOMES = {
-    "torch": ("train/", "evaluate/"),
+    "torch": ("train/", "evaluate/", "export/"),
     "vector_quantize_pytorch": "nowhere",
     "pythia8mc": "data/",
     "fastjet": "data/",
@@ -69,7 +76,7 @@ def test_homes_of_heavy_packages(path):
 def test_stages_import_one_way(path):
     """A stage imports only earlier stages that it needs, and a module of no stage imports none."""
     own = path.parts[0]
-    allowed = MAY_IMPORT[own] | {own} if own in MAY_IMPORT else ENTRY_POINTS.get(own, set())
+    allowed = MAY_IMPORT[own] | {own} if own in MAY_IMPORT else ENTRY_POINTS.get(str(path), set())
     stages = {name.split(".")[1] for name in imports(path) if name.startswith("globals_heads.")}
     assert stages & MAY_IMPORT.keys() <= allowed
 

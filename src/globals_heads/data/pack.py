@@ -7,7 +7,7 @@ reads the file.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,15 @@ from globals_heads.arrays import Array
 from globals_heads.data import checks
 from globals_heads.data.events import Events
 from globals_heads.files import new_hdf5, require_disk_space
-from globals_heads.kinematics import components, wrap_angle
-from globals_heads.packed import SCHEMA_VERSION, DataInfo, Normalisation, log_features
+from globals_heads.kinematics import components
+from globals_heads.packed import (
+    SCHEMA_VERSION,
+    DataInfo,
+    Normalisation,
+    features_of,
+    globals_of,
+    pack_events,
+)
 from globals_heads.settings import PackSettings
 
 
@@ -53,26 +60,16 @@ def pack(
         small.
     """
     real = {name: events.types > 0 for name, events in splits.items()}
-    features = {}
     for name, events in splits.items():
-        objects = events.objects[real[name]].astype(np.float64)
-        checks.check_objects(objects, settings, f"{name} split of {source}")
-        features[name] = _features(objects, settings)
-    met = {name: events.met.astype(np.float64) for name, events in splits.items()}
-    targets = {
-        name: each if settings.globals_target == "polar" else components(*each.T)
-        for name, each in met.items()
-    }
-    num_bytes = sum(
-        f.nbytes // 2 + e.types.size + len(e) * 16
-        for f, e in zip(features.values(), splits.values(), strict=True)
-    )
+        checks.check_objects(events.objects[real[name]], settings, f"{name} split of {source}")
+    train, num_features = splits["train"], 5 if settings.features == "log" else 4
+    num_bytes = sum(each.sum() * (4 * num_features + 1) + len(each) * 16 for each in real.values())
     require_disk_space(output, num_bytes)
     info = DataInfo(
-        features=_fit_features(features["train"], settings),
-        globals=_fit_globals(targets["train"], settings),
-        met_scale_gev=_common_scale(components(*met["train"].T)),
-        num_slots=splits["train"].types.shape[1],
+        features=_fit_features(features_of(train.objects[real["train"]], settings), settings),
+        globals=_fit_globals(globals_of(train.met, settings), settings),
+        met_scale_gev=_common_scale(components(*train.met.astype(np.float64).T)),
+        num_slots=train.types.shape[1],
         object_types=tuple(object_types.values()),
         pack=settings,
     )
@@ -88,20 +85,10 @@ def pack(
         file.attrs["info"] = json.dumps(info.as_dict())
         file.attrs["source"] = read
         for name, events in splits.items():
-            counts = real[name].sum(axis=1)
+            packed = pack_events(events.types, events.objects, events.met, info)
             group = file.create_group(name)
-            group["features"] = info.features.normalise(features[name]).astype(np.float32)
-            group["types"] = events.types[real[name]]
-            group["offsets"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-            group["globals"] = info.globals.normalise(targets[name]).astype(np.float32)
-
-
-def _features(objects: Array, settings: PackSettings) -> Array:
-    """Return the features before normalisation, shape (n, F), from (E, pT, eta, phi)."""
-    if settings.features == "log":
-        return log_features(objects)
-    energy, pt, eta, phi = objects.T
-    return np.column_stack([energy, pt, eta, wrap_angle(phi)])
+            for field in fields(packed):
+                group[field.name] = getattr(packed, field.name)
 
 
 def _common_scale(met_components: Array) -> float:

@@ -13,7 +13,8 @@ References
 """
 
 import math
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,10 @@ class Bottleneck(nn.Module):
     def forward(self, z_e: Tensor) -> Quantised:
         """Map z_e of shape (n, D) to z_q of the same shape."""
         return Quantised(z_e)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Return the latents z_q of codes (n, Q), shape (n, D); continuous spaces have none."""
+        raise NotImplementedError
 
 
 class Linear(Bottleneck):
@@ -253,6 +258,11 @@ class VectorQuantiser(Bottleneck):
         commit = functional.mse_loss(z_e, z_q.detach())
         return Quantised(z_q, commit, torch.stack(codes, dim=1))
 
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Return the sum of the vectors of codes (n, Q), shape (n, D)."""
+        tables = [cast("Codebook", codebook).codes for codebook in self.codebooks]
+        return reduce(Tensor.add, [e[of] for e, of in zip(tables, codes.T, strict=True)])
+
 
 class FiniteScalarQuantiser(Bottleneck):
     """A few projected latent numbers, each rounded to fixed levels ([5]); no commitment loss.
@@ -261,6 +271,7 @@ class FiniteScalarQuantiser(Bottleneck):
     lie within. For an even L they lie shifted by a half, and the shift within tanh lets 0 stay 0.
     """
 
+    levels: Tensor
     half_range: Tensor
     offset: Tensor
     shift: Tensor
@@ -277,6 +288,7 @@ class FiniteScalarQuantiser(Bottleneck):
         half_range = (levels - 1) * (1 + 1e-3) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
         constants = {
+            "levels": levels,
             "half_range": half_range,
             "offset": offset,
             "shift": torch.atanh(offset / half_range),
@@ -293,6 +305,12 @@ class FiniteScalarQuantiser(Bottleneck):
         digits = rounded.detach().round().long() + self.half_width  # 0 to L - 1
         codes = (digits * self.place_value).sum(1, keepdim=True)
         return Quantised(self.project_out(rounded / self.half_width), codes=codes)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Return the projected levels of codes (n, 1), shape (n, D)."""
+        digits = codes // self.place_value % self.levels
+        z_q: Tensor = self.project_out((digits - self.half_width) / self.half_width)
+        return z_q
 
 
 def make_bottleneck(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from globals_heads.packed import DataInfo
 from globals_heads.settings import RunSettings
 from globals_heads.train.batches import Batch
-from globals_heads.train.bottlenecks import make_bottleneck
+from globals_heads.train.bottlenecks import Quantised, make_bottleneck
 
 
 class Reconstruction(NamedTuple):
@@ -83,12 +83,20 @@ class TokenAutoencoder(nn.Module):
             settings.latent_space, latent_dim, settings.bottleneck, tokens_per_batch
         )
 
+    def encode(self, features: Tensor, types: Tensor) -> Quantised:
+        """Return the latents of n objects from features (n, F) and object types (n,)."""
+        embedded = self.type_embedding(types)  # (n, 8)
+        quantised: Quantised = self.bottleneck(self.encoder(torch.cat([features, embedded], dim=1)))
+        return quantised
+
+    def pool(self, z_q: Tensor, event: Tensor, num_events: int) -> Tensor:
+        """Return the sum of the latents (n, D) over each event, divided by the number of slots."""
+        pooled = z_q.new_zeros(num_events, z_q.shape[1])  # (B, D)
+        # Divided by the slots, not by the objects: MET is a sum, and a mean would forget n.
+        return pooled.index_add(0, event, z_q) / self.num_slots
+
     def forward(self, batch: Batch) -> Reconstruction:
         """Reconstruct a batch."""
-        embedded = self.type_embedding(batch.types)  # (n, 8)
-        z_e = self.encoder(torch.cat([batch.features, embedded], dim=1))  # (n, D)
-        z_q, commit, codes = self.bottleneck(z_e)
-        pooled = z_q.new_zeros(len(batch.globals), z_q.shape[1])  # (B, D)
-        # Divided by the slots, not by the objects: MET is a sum, and a mean would forget n.
-        pooled = pooled.index_add(0, batch.event, z_q) / self.num_slots
+        z_q, commit, codes = self.encode(batch.features, batch.types)
+        pooled = self.pool(z_q, batch.event, len(batch.globals))
         return Reconstruction(self.decoder(z_q), self.globals_head(pooled), pooled, commit, codes)

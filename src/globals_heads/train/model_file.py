@@ -50,6 +50,10 @@ def load_model(path: Path) -> TrainedModel:
     UserError
         If the file is missing, damaged, or of another schema version.
     """
+    remedy = (
+        "copy it again, or make it again in its study with "
+        f"`snakemake --profile local -j1 -f {path}`"
+    )
     try:
         # weights_only: a file from elsewhere must not be able to run code.
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -65,10 +69,8 @@ def load_model(path: Path) -> TrainedModel:
             return TrainedModel(model.eval(), settings, info, *outcome)
     except Exception as error:
         raise UserError(
-            f"{path} cannot be read as a model.pt ({brief(error)}); "
-            f"make it again with `snakemake --profile local -j1 -f {path}`."
+            f"{path} cannot be read as a model.pt ({brief(error)}); {remedy}."
         ) from error
     raise UserError(
-        f"{path} has the schema version {found}, this code reads {SCHEMA_VERSION}; "
-        f"make it again with `snakemake --profile local -j1 -f {path}`."
+        f"{path} has the schema version {found}, this code reads {SCHEMA_VERSION}; {remedy}."
     )

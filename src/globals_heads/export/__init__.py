@@ -1,0 +1,1 @@
+"""Take a trained model out of the study: codes and latents of events, ONNX, the chosen run."""

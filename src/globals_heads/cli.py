@@ -327,14 +327,14 @@ def compare(
 ) -> None:
     """Compare all cells and answer the study's questions.
 
-    Makes comparison.csv, verdict.md, verdict.rst, verdict.json and the pages of both tables in the
-    folder of the results.
+    Makes comparison.csv, the verdict (verdict.md, verdict.html, verdict.json and its appendix
+    verdict_numbers.csv) and the pages of both tables in the folder of the results.
     """
     from globals_heads.compare import verdict
 
     started = datetime.now(UTC)
     verdict.compare(results, baselines, settings)
-    outputs = [*results.glob("verdict.*"), *results.glob("tables/*"), results / "comparison.csv"]
+    outputs = [*results.glob("verdict*.*"), *results.glob("tables/*"), results / "comparison.csv"]
     _record(results / "manifest_compare.json", "compare", settings, outputs, started)
 
 

@@ -61,8 +61,11 @@ MODULES = {
         "compare.checks",
         "compare.comparison",
         "compare.decision_matrix",
+        "compare.page",
         "compare.questions",
+        "compare.sentences",
         "compare.verdict",
+        "compare.words",
     ),
     "plot": (
         *_RESULTS,
@@ -107,7 +110,10 @@ def code_digest(step: str) -> str:
 
 @cache  # a plan of Snakemake needs the code of most modules several times
 def _code(module: str) -> str:
-    """Return the code of a module without comments, docstrings, formatting and messages."""
+    """Return the code of a module without comments, docstrings, formatting and messages.
+
+    A template beside it, which has the module's name, counts as it is.
+    """
     source = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
     tree = ast.parse(source.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -117,7 +123,8 @@ def _code(module: str) -> str:
             node
         ):
             node.body = node.body[1:]
-    return ast.dump(tree)
+    template = source.with_suffix(".jinja")
+    return ast.dump(tree) + (template.read_text(encoding="utf-8") if template.exists() else "")
 
 
 def digest(value: Any) -> str:

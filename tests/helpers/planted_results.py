@@ -112,6 +112,8 @@ def planted(ln_t, g, noise_t, noise_g, influence_t=None, influence_g=None, **oth
     numbers = {
         "ln_rec_tokens": t,
         "rec_tokens": np.exp(t),
+        "val_loss": np.exp(t),
+        "ln_val_loss": t,
         "probe_rec_globals": g,
         "skill": (1 - g) / (1 - LINEAR_FIT),
         "linear_fit_gain": LINEAR_FIT - g,
@@ -214,6 +216,8 @@ def plant_study(folder, num_seeds=3, seed=0):
                 "status": "ok",
                 "epochs": 20,
                 "best_epoch": 15,
+                "epoch_time_s": 1.5,
+                "val_loss": math.exp(LN_T[cell]) + key.globals_beta * G[cell],
                 "rec_tokens": errors["sse_tokens"].sum() / num_tokens.sum(),
                 "rec_globals": errors["head_error"].mean(),
                 "probe_rec_globals": errors["probe_error"].mean(),

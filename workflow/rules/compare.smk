@@ -40,12 +40,18 @@ rule compare:
     output:
         "results/manifest_compare.json",
         "results/verdict.json",
-        "results/verdict.rst",
+        "results/verdict.md",
         report(
-            "results/verdict.md",
+            "results/verdict.html",
             caption="../report/verdict.rst",
             category="Tables",
-            labels={"table": "verdict with every number", "as": "Markdown file"},
+            labels={"table": "verdict", "as": "page"},
+        ),
+        report(
+            "results/verdict_numbers.csv",
+            caption="../report/verdict.rst",
+            category="Tables",
+            labels={"table": "numbers of the verdict", "as": "CSV file"},
         ),
         report(
             "results/comparison.csv",

@@ -9,7 +9,6 @@
   than three seeds.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -45,9 +44,10 @@ class Measured(NamedTuple):
     physically_relevant: bool | None
 
     @property
-    def event_interval(self) -> Interval:
-        """The hint: the interval of these very runs on other test events."""
-        return self.estimate.event_interval()
+    def alone(self) -> "Measured":
+        """The hint: with the interval of these very runs on other test events."""
+        interval = self.estimate.event_interval()
+        return self._replace(interval=interval, strict_interval=interval)
 
     @property
     def region(self) -> Region:
@@ -66,13 +66,50 @@ class Measured(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The answer to a question, and why; `hint` is empty unless there are too few seeds."""
+    """The answer to a question.
+
+    Attributes
+    ----------
+    question, answer
+        What was asked, and the answer.
+    reason
+        Why no number decides; empty if one does.
+    hint
+        What these runs alone would say; empty unless there are too few seeds.
+    measured
+        The components.
+    seen
+        The same with the intervals that decided; empty if a run is lost.
+    """
 
     question: Question
     answer: str
-    reason: str
+    reason: str = ""
     hint: str = ""
     measured: tuple[Measured, ...] = ()
+    seen: tuple[Measured, ...] = ()
+
+    @property
+    def known(self) -> str:
+        """The answer, or the hint where there are too few seeds for an answer."""
+        return self.hint or self.answer
+
+    @property
+    def num_seeds(self) -> int:
+        """Number of seeds that all components have."""
+        return min(m.estimate.num_seeds for m in self.measured)
+
+    @property
+    def decisive(self) -> Measured | None:
+        """The component that decided; of a yes, the one that is nearest to its limit."""
+        inside = [m for m in self.seen if m.is_inside]
+        if self.known == YES and inside:
+            return min(inside, key=_distance_to_limit)
+        if self.known == TIE:
+            return max(self.seen, key=lambda m: max(map(abs, m.interval)))
+        outside = self.known in (NO, NOT_CAPACITY)
+        rest = (m for m in self.seen if (m.is_outside if outside else not m.is_inside))
+        return next(rest, None)
 
     @property
     def physically_relevant(self) -> bool:
@@ -116,7 +153,7 @@ def _answer(
         for component in question.components
     )
     decide = vq_wins if question.claim == "6" else all_needed
-    answer, reason, hint = decide(measured), "", ""
+    answer, reason, hint, seen = decide(measured), "", "", measured
     failed = [text for text, holds in question.facts if not holds]
     without_result = results.runs_without_result(TOKENS, question.needs)
     for component in question.components:
@@ -124,26 +161,19 @@ def _answer(
     num_seeds = min(m.estimate.num_seeds for m in measured)
     if failed and results.num_seeds >= MIN_SEEDS:
         # Before runs without a result: a run that diverged is an answer to "does no run diverge?".
-        reason = "; ".join(failed if without_result else [*failed, _reason(answer, measured)])
-        answer = NO
+        answer, reason = NO, "; ".join(failed)
     elif without_result:
         names = ", ".join(dict.fromkeys(without_result))
-        answer, reason = OPEN, f"missing or diverged: {names}"
+        answer, reason, seen = OPEN, f"missing or diverged: {names}", ()
     elif num_seeds < MIN_SEEDS:
+        seen = tuple(m.alone for m in measured)
         answer, reason = OPEN, f"{num_seeds} of at least {MIN_SEEDS} seeds"
-        alone = [
-            m._replace(interval=m.event_interval, strict_interval=m.event_interval)
-            for m in measured
-        ]
-        hint = NO if failed else decide(alone)
-        unknown = any(math.isnan(m.interval.low) for m in alone)
-        if not failed and (hint == NO or not unknown):
-            reason += f"; these runs alone: {_reason(hint, alone)}"
+        hint = NO if failed else decide(seen)
     elif question.claim.startswith("E") and all(
         m.interval.inside(-m.region.lower, m.region.lower) for m in measured
     ):
         answer = TIE
-    return Answer(question, answer, reason or _reason(answer, measured), hint, measured)
+    return Answer(question, answer, reason, hint, measured, seen)
 
 
 def all_needed(measured: Sequence[Measured]) -> str:
@@ -176,7 +206,7 @@ def _beside_trade_off(answer: Answer, trade_off: Answer) -> Answer:
     if answer.answer == NO and trade_off.answer == YES:
         return answer._replace(answer=NOT_CAPACITY)
     if answer.answer == YES and trade_off.answer != YES:
-        reason = f"claim 3 is {trade_off.answer} ({trade_off.reason})"
+        reason = f"the trade-off is {trade_off.answer}"
         return answer._replace(answer=OPEN, reason=reason)
     return answer
 
@@ -213,33 +243,7 @@ def _physically_relevant(results: Results, component: Component, margin: float) 
     return any(change.outside(-margin, margin) for change in changes)
 
 
-def _reason(answer: str, measured: Sequence[Measured]) -> str:
-    """Return in words which component decided."""
-    if answer == YES:
-        inside = [m for m in measured if m.is_inside]
-        closest = min(inside, key=_distance_to_limit)
-        among = f" (the closest of {len(inside)})" if len(inside) > 1 else ""
-        return f"{_needed(closest, closest.interval)} lies inside{among}"
-    if answer == TIE:
-        largest = max(measured, key=lambda m: max(map(abs, m.interval)))
-        return f"{_value(largest, largest.interval)} and all others lie within their margins"
-    if answer == NO:
-        first = next(m for m in measured if m.is_outside)
-        return f"{_needed(first, first.strict_interval)} lies outside"
-    first = next(m for m in measured if not m.is_inside)
-    return f"{_needed(first, first.interval)} is not decided"
-
-
 def _distance_to_limit(measured: Measured) -> float:
     """Return the distance of an interval inside its region to the nearer end of the region."""
     (low, high), (lower, upper) = measured.interval, measured.region
     return min(low - lower, upper - high)
-
-
-def _needed(measured: Measured, interval: Interval) -> str:
-    return f"{_value(measured, interval)}, needed {measured.region.text},"
-
-
-def _value(measured: Measured, interval: Interval) -> str:
-    mean, bounds = f"{measured.estimate.mean:.3g}", f"{interval.low:.3g} to {interval.high:.3g}"
-    return f"{measured.component.name} = {mean} ({bounds})"

@@ -1,6 +1,7 @@
 """Sanity checks: can these runs be compared at all? In plain words, before any claim."""
 
 import math
+from collections import Counter
 from collections.abc import Sized
 from typing import NamedTuple
 
@@ -132,10 +133,18 @@ def _numbers_agree(results: Results) -> Check:
 
 def _converged(results: Results) -> Check:
     table = results.table[results.table["status"] == "ok"]
-    late = table.loc[table["best_epoch"] >= table["epochs"], "run"]
-    problems = [f"the best epoch of {run} is the last one" for run in late]
-    good = "the best epoch is never the last one"
-    return _check("Did training converge?", table, problems, good)
+    late = table[table["best_epoch"] >= table["epochs"]]
+    cells = Counter(run.rpartition("/")[0] for run in late["run"])
+    check = _check(
+        "Did training converge?",
+        table,
+        [f"{cell} ({count})" for cell, count in cells.items()],
+        "the best epoch is never the last one",
+    )
+    if check.passed or table.empty:
+        return check
+    share = f"the best epoch is the last one in {len(late)} of {len(table)} runs"
+    return check._replace(finding=f"{share}: {check.finding}")
 
 
 def _clipping(results: Results) -> Check:
@@ -150,8 +159,5 @@ def _clipping(results: Results) -> Check:
     )
     if check.passed or not known:
         return check
-    consequence = (
-        ": part of what the tokens pay may be noise of the optimiser; compare the controls, which"
-        " train without clipping"
-    )
-    return check._replace(finding=check.finding + consequence)
+    consequence = "part of what the tokens pay may be noise of the optimiser"
+    return check._replace(finding=f"{check.finding}: {consequence}")

@@ -68,7 +68,7 @@ def decision_matrix(results: Results, settings: CompareSettings) -> list[Choice]
         _not_worse(GLOBALS, last, cells, d_globals),
         needs=cells,
     )
-    within = f" within {d_globals:g} of the smallest globals error ({len(tied)} cells)"
+    within = f" within {d_globals:g} of the smallest globals error"
     return [
         _choice(results, reconstruct, first, complete, ""),
         _balanced(results, settings, Cell("linear", weight)),
@@ -84,7 +84,7 @@ def _balanced(results: Results, settings: CompareSettings, guess: Cell) -> Choic
     needed = _best_above(guess, skilled, "skill", settings.min_skill, settings)
     text = "balanced tokens and globals"
     question = Question("M2", text, guess.name, needed, needs=results.cells())
-    conditions = f" with skill at least {settings.min_skill:g} (lower limit)"
+    conditions = f" with skill at least {settings.min_skill:g}"
     return _choice(results, question, guess, skilled, conditions)
 
 
@@ -95,10 +95,7 @@ def _interpretable(results: Results, settings: CompareSettings, guess: Cell) -> 
     coded = [cell for cell in _reaching(results, "code_use", limit) if cell in discrete]
     needed = _best_above(guess, coded, "code_use", limit, settings)
     question = Question("M4", "interpretable (discrete)", guess.name, needed, needs=discrete)
-    conditions = (
-        f" of discrete cells with perplexity at least {limit:g} of the number of codes"
-        " (lower limit)"
-    )
+    conditions = f" of discrete cells with perplexity at least {limit:g} of the number of codes"
     return _choice(results, question, guess, coded, conditions)
 
 
@@ -126,9 +123,8 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
         facts=_soundness(results, guess),
     )
     conditions = (
-        f" with skill at least {settings.min_skill:g} (lower limit), no diverged run, best epoch"
-        f" never the last, and at least {settings.min_relative_speed:g} of the fastest cell's"
-        " events/s"
+        f" with skill at least {settings.min_skill:g}, converged, at least"
+        f" {settings.min_relative_speed:g} of the fastest cell's events/s"
     )
     return _choice(results, question, guess, ready, conditions)
 
@@ -156,7 +152,7 @@ def _choice(
     others = [cell.name for cell in results.cells() if cell not in complete]
     left_out = f"; left out for a missing or diverged run: {', '.join(others)}" if others else ""
     best = min(qualified, key=lambda cell: results.mean(TOKENS, cell), default=None)
-    return Choice(question, guess, best, f"smallest rec_tokens{conditions}{left_out}")
+    return Choice(question, guess, best, f"smallest token error{conditions}{left_out}")
 
 
 def _complete(results: Results) -> list[Cell]:
@@ -180,5 +176,5 @@ def _soundness(results: Results, cell: Cell) -> list[tuple[str, bool]]:
     last = [seed for seed, left in enumerate(epochs_left) if left <= 0]
     return [
         (f"a run of {cell.name} diverged", "diverged" not in results.statuses.get(cell, ())),
-        (f"the best epoch of {cell.name} is the last one (seeds {last})", not last),
+        (f"the best epoch is the last one (seeds {', '.join(map(str, last))})", not last),
     ]

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import NamedTuple, get_args
 
-from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
+from globals_heads.compare.results import GLOBALS, TOKENS, TOTAL, Cell, Results
 from globals_heads.settings import DISCRETE, CompareSettings, LatentSpace
 
 NAMES = {
     TOKENS: "ln rec_tokens",
+    TOTAL: "ln total_loss",
     GLOBALS: "globals error",
     "skill": "skill",
     "linear_fit_gain": "globals error(linear fit) - globals error",
@@ -160,19 +161,21 @@ def level(metric: str, cell: Cell, lower: float) -> Component:
 
 
 CLAIMS = {
-    "1": "globals_beta has no effect on the globals error",
-    "2": "the head works: the globals error falls, and stays low at the largest globals_beta",
-    "2b": "emphasis pays: the globals error falls further to the largest globals_beta",
-    "2c": "the head is useful: the latents beat the one-parameter fit",
+    "1": "the weight has no effect on the globals error",
+    "2": "the head works: the globals error falls and stays low",
+    "2b": "emphasis pays: the largest weight lowers the globals error further",
+    "2c": "the head is useful: the latents beat a fit to the objects",
     "3": "trade-off: the tokens pay for the globals",
-    "3'": "the latent space is too small: twice the latent_dim lowers the price",
+    "3'": "the latent space is too small: twice its size lowers the price",
     "4": "vq is worse than the continuous latent spaces",
     "5": "all latent spaces are alike",
     "6": "vq wins against the continuous latent spaces",
-    "E1": "rec_tokens is best at the smallest globals_beta",
-    "E2": "rec_tokens is worst at the largest globals_beta",
-    "E3": "the globals error is worst at the smallest globals_beta",
-    "E4": "the globals error is best at the largest globals_beta",
+    "E1": "the tokens' error is best at the smallest weight",
+    "E2": "the tokens' error is worst at the largest weight",
+    "E3": "the globals error is worst at the smallest weight",
+    "E4": "the globals error is best at the largest weight",
+    "E5": "the total loss is best at the smallest weight",
+    "E6": "the total loss is worst at the largest weight",
 }
 
 
@@ -235,6 +238,8 @@ def _in_a_space(
         "E2": differences(TOKENS, emphasised, smaller, above(d_tokens)),
         "E3": differences(GLOBALS, off, larger, above(d_globals)),
         "E4": differences(GLOBALS, smaller, emphasised, above(d_globals)),
+        "E5": differences(TOTAL, larger, off, above(d_tokens)),
+        "E6": differences(TOTAL, emphasised, smaller, above(d_tokens)),
     }.items():
         yield _question(claim, space, components, NOT_ENOUGH)
 

@@ -27,7 +27,7 @@ from globals_heads.facts import RunFolder
 from globals_heads.settings import RunSettings
 from globals_heads.tables import read_summary
 
-TOKENS, GLOBALS = "ln_rec_tokens", "probe_rec_globals"
+TOKENS, GLOBALS, TOTAL = "ln_rec_tokens", "probe_rec_globals", "ln_val_loss"
 # What tables and figures call a metric.
 LABELS = {
     "rec_tokens": "rec_tokens (T)",
@@ -47,6 +47,7 @@ EVENT_MEANS = {
 NEEDED = (
     "epochs",
     "best_epoch",
+    "val_loss",
     "rec_tokens",
     "probe_rec_globals",
     "linear_fit_rec_globals",
@@ -210,6 +211,7 @@ def read_results(results_folder: Path, baselines_folder: Path) -> Results:
     codes = {run: num_codes(cfg) for run, cfg in settings.items()}
     derived = table.assign(
         ln_rec_tokens=np.log(table["rec_tokens"]),
+        ln_val_loss=np.log(table["val_loss"]),
         skill=(1 - table["probe_rec_globals"]) / (1 - table["linear_fit_rec_globals"])
         if is_readable
         else math.nan,

@@ -1,7 +1,6 @@
 """Answers: planted results give the right answer to every claim, and chance rarely a wrong one."""
 
 import math
-import re
 
 import numpy as np
 import pytest
@@ -171,7 +170,7 @@ def test_capacity_is_not_blamed_for_a_trade_off_that_is_not_resolved():
     answer = answered(found, "3'")["none"]
     assert all(m.interval.inside(*m.region) for m in answer.measured)
     assert answer.answer == OPEN
-    assert answer.reason.startswith("claim 3 is not resolved (")
+    assert answer.reason == "the trade-off is not resolved"
 
 
 def test_a_lost_run_of_a_control_counts():
@@ -230,26 +229,32 @@ def test_relevance_needs_a_change_of_the_objects():
     assert not any(a.physically_relevant for a in answered(quiet(*truth), "3").values())
 
 
-def test_every_answer_shows_an_interval():
-    unfinished = {"epochs_after_best": {GUESS: 0}}  # the guess of M5 is refused for a fact
+def test_every_answer_has_a_decisive_component():
     for claim, cases in CASES.items():
         for case in cases:
-            for answer in answered(quiet(*case, **unfinished), claim).values():
-                assert re.search(r" = \S+ \(\S+ to \S+\)", answer.reason), answer.reason
+            for answer in answered(quiet(*case), claim).values():
+                assert answer.decisive in answer.measured
+                assert not answer.reason
 
 
-def test_a_yes_names_the_interval_nearest_to_its_end():
-    assert re.fullmatch(
-        r"globals error\(vq/beta_1\) - globals error\(vq/beta_10\) = 0.03 \(\S+ to \S+\), needed"
-        r" > -0.02, lies inside \(the closest of 2\)",
-        answered(quiet(LN_T, G), "2")["vq"].reason,
-    )
+def test_a_yes_is_decided_by_the_interval_nearest_to_its_limit():
+    decisive = answered(quiet(LN_T, G), "2")["vq"].decisive
+    assert decisive.component.name == "globals error(vq/beta_1) - globals error(vq/beta_10)"
+    assert decisive.estimate.mean == pytest.approx(0.03)
 
 
-def test_a_tie_names_its_largest_difference():
+def test_a_tie_is_decided_by_its_largest_difference():
     answer = answered(quiet(by_beta(0, 0.1, -0.05), FLAT), "E1")["vq"]
     assert answer.answer == TIE
-    assert answer.reason.startswith("ln rec_tokens(vq/beta_1) - ln rec_tokens(vq/beta_0) = 0.1 ")
+    assert answer.decisive.estimate.mean == pytest.approx(0.1)
+
+
+def test_a_guess_that_is_refused_for_a_fact_has_a_reason():
+    found = quiet(*CASES["M5"][0], epochs_after_best={GUESS: 0})
+    (answer,) = answered(found, "M5").values()
+    assert answer.answer == NO
+    assert answer.reason == "the best epoch is the last one (seeds 0, 1, 2, 3, 4)"
+    assert answer.decisive is None
 
 
 # Claim: (ln rec_tokens, globals error) where it is just not true, one difference at its margin and

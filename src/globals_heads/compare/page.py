@@ -1,0 +1,259 @@
+"""The page of the verdict: the words and numbers of its tables, and the template around them."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from globals_heads.compare.answers import NO, OPEN, TIE, UNTESTED, YES, Answer, Measured
+from globals_heads.compare.checks import Check
+from globals_heads.compare.decision_matrix import Choice
+from globals_heads.compare.questions import Axes
+from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
+from globals_heads.compare.statistics import MIN_SEEDS
+from globals_heads.compare.words import difference, factor, in_words, listed, number, said
+from globals_heads.settings import CompareSettings
+
+BEST, WORST, MIDDLE, PARTLY = "best", "worst", "middle", "partly"
+# Expected outcomes: what, its column in the summary, its claims at the smallest and the largest
+# weight, and what is expected there.
+EXPECTED = (
+    ("token error (T)", "rec_tokens", "E1", "E2", BEST, WORST),
+    ("globals error of the probe (G)", GLOBALS, "E3", "E4", WORST, BEST),
+    ("total loss", "val_loss", "E5", "E6", BEST, WORST),
+)
+IN_A_SPACE = ("1", "2", "2b", "2c", "3", "3'")
+# What a yes means.
+MEANING = {
+    "1": "the head does not make the latents more readable",
+    "2": "as expected: the head works",
+    "2b": "the largest weight is worth its price",
+    "2c": "the latents hold more than the objects' vector sum",
+    "3": "choose by priority, below",
+    "3'": "enlarge the latent space",
+    "4": "the discrete bottleneck is too restrictive",
+    "5": "the choice does not matter",
+    "6": "discrete codes are useful",
+}
+
+
+class Verdict(NamedTuple):
+    """All that the results say.
+
+    Attributes
+    ----------
+    warnings, answer, remark
+        What must be said first, the three opening sentences, and what few seeds mean.
+    claims, matrix, checks
+        The answers; each line of the decision matrix with the answer to its question; the checks.
+    """
+
+    warnings: list[str]
+    answer: list[str]
+    remark: str
+    claims: list[Answer]
+    matrix: list[tuple[Choice, Answer]]
+    checks: list[Check]
+
+
+class Entry(NamedTuple):
+    """An entry of a table: a word that stands out, a value, and a note in small letters."""
+
+    word: str = ""
+    value: str = ""
+    note: str = ""
+
+
+Rows = list[list[Entry]]
+
+
+def page(verdict: Verdict, results: Results, settings: CompareSettings, *, html: bool) -> str:
+    """Return the page of the verdict on `results`, as HTML or as Markdown."""
+    axes = Axes.of(results)
+    by_claim = {(a.question.claim, a.question.row): a for a in verdict.claims}
+    environment = Environment(
+        loader=PackageLoader("globals_heads", "compare"),
+        autoescape=html,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    text = environment.get_template("page.jinja").render(
+        html=html,
+        verdict=verdict,
+        settings=settings,
+        margin_tokens=math.exp(settings.margin_tokens_ln),
+        weights=[f"weight {beta}" for beta in axes.betas],
+        spaces=axes.spaces,
+        expected=_expected(results, axes, by_claim),
+        patterns=[_pattern(axes, by_claim, claim) for claim in IN_A_SPACE],
+        between=[_between(by_claim, claim) for claim in ("4", "5", "6")],
+        matrix=[_priority(choice, answer) for choice, answer in verdict.matrix],
+        failed=[check for check in verdict.checks if not check.passed],
+        num_seeds=results.num_seeds,
+        certainty=_certainty([*verdict.claims, *(answer for _, answer in verdict.matrix)]),
+        source=results.source,
+        rotation=_rotation(results, axes),
+        downstream=[],
+    )
+    return re.sub("\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def _word(word: str, answer: Answer) -> str:
+    """Return a word, with a question mark if it is only what these runs show."""
+    return f"{word}?" if answer.hint and word not in ("", OPEN, UNTESTED) else word
+
+
+def _expected(results: Results, axes: Axes, by_claim: Mapping[tuple[str, str], Answer]) -> Rows:
+    """Return the expected outcomes: of each error a row of expectations, then the latent spaces."""
+    rows: Rows = []
+    for name, column, first, last, *marks in EXPECTED:
+        between = [MIDDLE if len(axes.betas) == 3 else ""] * (len(axes.betas) - 2)
+        ends = [marks[0], *between, marks[1]] if len(axes.betas) > 1 else [""]
+        rows.append([Entry(value=text) for text in (f"{name}: expected", *ends, "")])
+        for space in axes.spaces:
+            answers = by_claim[first, space], by_claim[last, space]
+            words = _marks(axes, *answers, *marks)
+            cells = [Cell(space, beta) for beta in axes.betas]
+            rows.append(
+                [
+                    Entry(value=space),
+                    *(_outcome(results, column, *pair) for pair in zip(cells, words, strict=True)),
+                    Entry(_word(_as_expected(*answers), answers[0])),
+                ]
+            )
+    return rows
+
+
+def _outcome(results: Results, column: str, cell: Cell, word: str) -> Entry:
+    found = [status for status in results.statuses[cell] if status != "ok"]
+    note = ", ".join(sorted({status for status in found if status}))
+    return Entry(word, number(results.mean(column, cell)), note)
+
+
+def _marks(axes: Axes, first: Answer, last: Answer, *expected: str) -> list[str]:
+    """Return of each weight whether its error is best, middle, worst, tied or not resolved.
+
+    `first` and `last` compare the smallest and the largest weight with all others, and should find
+    them as `expected`, best or worst.
+    """
+    # Of each pair of weights: the mark of the first one, if there were only these two.
+    marks: dict[tuple[str, str], str] = {}
+    for m in (*first.seen, *last.seen):
+        high, low = sorted(m.component.weights, key=m.component.weights.__getitem__, reverse=True)
+        if m.is_inside or m.strict_interval.high < -m.region.lower:
+            if not m.is_inside:
+                high, low = low, high
+            marks[low.globals_beta, high.globals_beta] = BEST
+            marks[high.globals_beta, low.globals_beta] = WORST
+        elif m.strict_interval.inside(-m.region.lower, m.region.lower):
+            marks[low.globals_beta, high.globals_beta] = TIE
+            marks[high.globals_beta, low.globals_beta] = TIE
+    words = []
+    for beta in axes.betas:
+        found = {marks.get((beta, other), OPEN) for other in axes.betas if other != beta}
+        if len(found) <= 1:
+            words.append("".join(found))
+        else:
+            words.append(MIDDLE if {BEST, WORST} <= found else TIE if TIE in found else OPEN)
+    for i, answer, mark in zip((0, -1), (first, last), expected, strict=True):
+        if answer.known == TIE:
+            words[i] = TIE
+        elif answer.known == NO and words[i] == OPEN:
+            words[i] = f"not {mark}"
+    return [_word(word, first) for word in words]
+
+
+def _as_expected(first: Answer, last: Answer) -> str:
+    """Return whether both ends of the weights are as expected."""
+    known = {NO if answer.known == TIE else answer.known for answer in (first, last)}
+    if len(known) == 1:
+        return known.pop()
+    return PARTLY if known == {YES, NO} else OPEN
+
+
+def _entry(answer: Answer, measured: Measured | None) -> Entry:
+    """Return an answer beside the component that shows it."""
+    word = _word(answer.known, answer)
+    if measured is None:
+        return Entry(word, note=answer.reason)
+    what, value, _ = said(measured)
+    relevant = "; visible in the objects" if answer.physically_relevant else ""
+    return Entry(word, value, what + relevant)
+
+
+def _pattern(axes: Axes, by_claim: Mapping[tuple[str, str], Answer], claim: str) -> list[Entry]:
+    """Return a row of the patterns: its name, an entry per latent space, what a yes means."""
+    end = f"/beta_{axes.standard}" if claim == "2c" else ""
+    answers = [by_claim[claim, space + end] for space in axes.spaces]
+    entries = [_entry(a, a.seen[0] if a.known == YES else a.decisive) for a in answers]
+    # What most of them compare stands beside the name of the pattern.
+    notes = [entry.note for entry in entries]
+    common = max(notes, key=notes.count)
+    entries = [e._replace(note="" if e.note == common else e.note) for e in entries]
+    name = f"{claim} {answers[0].question.text}" + (f", weight {axes.standard}" if end else "")
+    return [Entry(value=name, note=common), *entries, Entry(value=MEANING[claim])]
+
+
+def _between(by_claim: Mapping[tuple[str, str], Answer], claim: str) -> list[Entry]:
+    """Return a row of the patterns that compare latent spaces."""
+    answer = next(a for (name, _), a in by_claim.items() if name == claim)
+    entry = _entry(answer, answer.decisive)
+    return [Entry(value=f"{claim} {answer.question.text}"), entry, Entry(value=MEANING[claim])]
+
+
+def _priority(choice: Choice, answer: Answer) -> list[Entry]:
+    """Return a row of the decision matrix."""
+    because = answer.reason
+    if answer.decisive and (answer.hint or not because):
+        what, value, limit = said(answer.decisive)
+        because = f"{what}: {value}; {limit} would count"
+    best = in_words(choice.best) if choice.best else "no cell qualifies"
+    return [
+        Entry(value=answer.question.text, note=choice.rule),
+        Entry(value=in_words(choice.guess)),
+        Entry(value=best),
+        Entry(_word(answer.known, answer)),
+        Entry(value=because),
+    ]
+
+
+def _certainty(answers: Sequence[Answer]) -> str:
+    """Return how many answers are not resolved, and what would resolve them."""
+    tested = [a for a in answers if a.answer != UNTESTED]
+    unresolved = [a for a in tested if a.answer == OPEN]
+    estimates = [a.decisive.estimate for a in unresolved if a.decisive]
+    by_events = sum(e.se_event > e.se_seed for e in estimates)
+    causes = {
+        "more seeds": len(estimates) - by_events,
+        "more test events": by_events,
+        "the missing or diverged runs": len(unresolved) - len(estimates),
+    }
+    need = listed([f"{count} for {cause}" for cause, count in causes.items() if count])
+    text = f"{len(unresolved)} of {len(tested)} answers are not resolved"
+    return f"{text}: they wait, {need}." if need else f"{text}."
+
+
+def _rotation(results: Results, axes: Axes) -> Rows:
+    """Return what the rotation trick changes in vq, if a variant of this name was trained."""
+    cells = [cell for cell in results.cells("rotation") if cell.latent_space == "vq"]
+    rows: Rows = []
+    for metric, name, show in (
+        (TOKENS, "token error", factor),
+        (GLOBALS, "globals error", difference),
+    ):
+        row = [Entry(value=name)]
+        for beta in axes.betas if cells else ():
+            turned, plain = Cell("vq", beta, "rotation"), Cell("vq", beta)
+            if turned in cells and plain in results.statuses:
+                value = results.contrast(metric, {turned: 1.0, plain: -1.0})
+                interval = (
+                    value.interval() if value.num_seeds >= MIN_SEEDS else value.event_interval()
+                )
+                row.append(Entry(value=show(value.mean, *interval)))
+            else:
+                row.append(Entry())
+        rows.append(row)
+    return rows if cells else []

@@ -1,0 +1,282 @@
+"""The three sentences that open the verdict, and what must be said before them."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from globals_heads.compare.answers import NO, NOT_CAPACITY, OPEN, UNTESTED, YES, Answer
+from globals_heads.compare.decision_matrix import Choice
+from globals_heads.compare.questions import CONTINUOUS, Axes
+from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
+from globals_heads.compare.statistics import MIN_SEEDS
+from globals_heads.compare.words import listed, number
+
+SNAKEMAKE = "snakemake --profile local --configfile"
+SEEDS = ("no seed", "one seed", "two seeds")
+
+
+def opening(
+    results: Results, answers: Sequence[Answer], matrix: Sequence[tuple[Choice, Answer]]
+) -> list[str]:
+    """Return the answers to: does the head help, what does it cost, which latent space to take.
+
+    Each can be read aloud and needs no other one.
+    """
+    axes = Axes.of(results)
+    works, trade_off, small = (
+        [a for a in answers if a.question.claim == claim] for claim in ("2", "3", "3'")
+    )
+    parts = (
+        (_helps(axes, works), _globals_errors(results, axes)),
+        (_costs(axes, trade_off), _token_factors(results, axes), _capacity(small)),
+        (_spaces(axes, answers), _balanced(results, matrix)),
+    )
+    return [" ".join(filter(None, part)) for part in parts]
+
+
+def warnings(results: Results) -> list[str]:
+    """Return what comes before any answer: training that mostly did not converge or was clipped."""
+    cells = [cell for cell in results.cells() if "ok" in results.statuses[cell]]
+    late = [cell for cell in cells if _ends_early(results, cell)]
+    clipped = [cell for cell in cells if results.mean("clipped_fraction", cell) > 0.5]
+    found = []
+    if 2 * len(late) > len(cells):
+        epochs = 2 * int(results.table["epochs"].max())
+        found.append(
+            f"Training did not converge: in {len(late)} of {len(cells)} cells the best epoch is"
+            " the last one in most runs, so the errors would still fall. Train longer first: "
+            f"`{SNAKEMAKE} results/study.yaml --config epochs={epochs}`."
+        )
+    if 2 * len(clipped) > len(cells):
+        remedy = (
+            f"Controls without clipping: `{SNAKEMAKE} config/controls.yaml results/study.yaml`."
+        )
+        if any(cell.variant == "control" for cell in results.statuses):
+            remedy = "The controls without clipping are in pattern 3."
+        found.append(
+            f"Most training steps were clipped in {len(clipped)} of {len(cells)} cells, so a part"
+            f" of what the tokens pay may be noise of the optimiser. {remedy}"
+        )
+    return found
+
+
+def remark(results: Results) -> str:
+    """Return what few seeds mean, and the command that gives an answer; empty from three on."""
+    n = results.num_seeds
+    if n >= MIN_SEEDS:
+        return ""
+    plain = results.table[results.table["variant"] == ""]
+    more = (MIN_SEEDS - n) * len(results.cells())
+    seconds = more * (plain["epochs"] * plain["epoch_time_s"]).mean()
+    time = f", about {_duration(seconds)} of training on one core" if seconds > 0 else ""
+    return (
+        f"{SEEDS[n].capitalize()} per cell {'is a hint' if n == 1 else 'are hints'}, not an answer:"
+        " a word with a question mark says what these runs show. An answer needs at least three:"
+        f" `{SNAKEMAKE} results/study.yaml --config seeds={MIN_SEEDS}` trains {more} more"
+        f" runs{time}."
+    )
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} seconds"
+
+
+def _ends_early(results: Results, cell: Cell) -> bool:
+    """Return whether the best epoch is the last one in most runs of a cell."""
+    left = results.numbers["epochs_after_best"][cell]
+    return bool((left <= 0).sum() > np.isfinite(left).sum() / 2)
+
+
+def _by_answer(answers: Sequence[tuple[str, Answer]], texts: Mapping[str, str]) -> str:
+    """Return sentences that say what was answered, the latent spaces with one answer together.
+
+    Parameters
+    ----------
+    answers
+        What was answered, a key of `texts`, with the answer that holds it.
+    texts
+        What to say, with {} for the latent spaces.
+    """
+    sentences = []
+    for key, text in texts.items():
+        group = [answer for word, answer in answers if word == key]
+        if group:
+            hint = group[0].hint and key not in (OPEN, UNTESTED)
+            seeds = SEEDS[group[0].num_seeds] if hint else ""
+            suggests = f"{seeds} suggest{'s' if seeds == SEEDS[1] else ''} that " if hint else ""
+            sentence = suggests + text.format(listed([a.question.row for a in group]))
+            sentences.append(sentence[0].upper() + sentence[1:] + ".")
+    return " ".join(sentences)
+
+
+def _head(axes: Axes) -> str:
+    # Without a cell whose head is off, only more weight of the head can be examined.
+    return "the globals head" if float(axes.off) == 0 else "more weight of the globals head"
+
+
+def _helps(axes: Axes, works: Sequence[Answer]) -> str:
+    head, first, last = _head(axes), axes.standard, axes.emphasised
+    words = []
+    for answer in works:
+        # Claim 2 needs both: the error falls, and it stays low at the largest weight.
+        falls = answer.known in (NO, OPEN) and answer.seen and answer.seen[0].is_inside
+        words.append((f"{answer.known} at {last}" if falls else answer.known, answer))
+    return _by_answer(
+        words,
+        {
+            YES: f"{head} helps in {{}}",
+            f"{NO} at {last}": f"in {{}} {head} helps with weight {first}, and less with {last}",
+            f"{OPEN} at {last}": f"in {{}} {head} helps with weight {first}; whether it helps as"
+            f" much with weight {last} is not resolved",
+            NO: f"{head} does not help in {{}}",
+            OPEN: f"whether {head} helps in {{}} is not resolved",
+            UNTESTED: f"whether {head} helps in {{}} is not tested",
+        },
+    )
+
+
+def _globals_errors(results: Results, axes: Axes) -> str:
+    changes, errors = [], []
+    for space in axes.spaces:
+        off, on = (results.mean(GLOBALS, Cell(space, b)) for b in (axes.off, axes.standard))
+        if math.isfinite(off + on):
+            errors.append((off, on))
+            changes.append(f"from {off:.2f} to {on:.2f} in {space}")
+    if not changes or len(axes.betas) == 1:
+        return ""
+    verb = "goes"
+    if all(on < off for off, on in errors) or all(on > off for off, on in errors):
+        verb = "falls" if errors[0][1] < errors[0][0] else "rises"
+    fit = results.table["linear_fit_rec_globals"].mean()
+    return (
+        f"With weight {axes.standard} instead of {axes.off}, the error of MET read from the latents"
+        f" {verb} {listed(changes)}; a fit to the objects themselves leaves {fit:.2f}, and guessing"
+        " the mean about 1."
+    )
+
+
+def _costs(axes: Axes, trade_off: Sequence[Answer]) -> str:
+    """Return whether the tokens pay: the first component of claim 3."""
+    words = []
+    for answer in trade_off:
+        known = answer.known
+        if known not in (YES, UNTESTED):
+            pays = [m for m in answer.seen if m.component.metric == TOKENS]
+            known = OPEN
+            if pays and (pays[0].is_inside or pays[0].is_outside):
+                known = YES if pays[0].is_inside else NO
+        words.append((known, answer))
+    head = _head(axes)
+    return _by_answer(
+        words,
+        {
+            YES: f"the tokens pay for {head} in {{}}",
+            NO: f"the tokens do not pay for {head} in {{}}",
+            OPEN: f"whether the tokens pay for {head} in {{}} is not resolved",
+            UNTESTED: f"whether the tokens pay for {head} in {{}} is not tested",
+        },
+    )
+
+
+def _token_factors(results: Results, axes: Axes) -> str:
+    factors = []
+    for space in axes.spaces if len(axes.betas) > 1 else ():
+        last, off = (results.mean(TOKENS, Cell(space, b)) for b in (axes.emphasised, axes.off))
+        if math.isfinite(last - off):
+            error = results.mean("rec_tokens", Cell(space, axes.emphasised))
+            factors.append(f"{number(math.exp(last - off))} in {space} (to {number(error)})")
+    if not factors:
+        return ""
+    return (
+        f"With weight {axes.emphasised} instead of {axes.off}, the tokens' error is multiplied by"
+        f" {listed(factors)}, in units of the features' variance."
+    )
+
+
+def _capacity(small: Sequence[Answer]) -> str:
+    price = "a latent space of twice the size lowers this price"
+    if all(answer.known == UNTESTED for answer in small):
+        return f"Whether {price} is not tested."
+    return _by_answer(
+        [(NO if a.known == NOT_CAPACITY else a.known, a) for a in small],
+        {
+            YES: f"{price} in {{}}",
+            NO: price.replace("lowers", "does not lower") + " in {}",
+            OPEN: f"whether {price} in {{}} is not resolved",
+        },
+    )
+
+
+def _spaces(axes: Axes, answers: Sequence[Answer]) -> str:
+    """Return how the latent spaces compare: what claim 6, 5 or 4 says, then the differences."""
+    if len(axes.spaces) == 1:
+        return f"The grid has the latent space {axes.spaces[0]} alone."
+    worse, alike, wins = (
+        next(a for a in answers if a.question.claim == claim) for claim in ("4", "5", "6")
+    )
+    rivals = [space for space in CONTINUOUS if space in axes.spaces]
+    spaces = listed(axes.spaces)
+    choices = (
+        (wins, YES, f"the latent space vq wins against {listed(rivals)}"),
+        (alike, YES, f"the latent spaces {spaces} are alike"),
+        (
+            worse,
+            YES,
+            f"the latent space vq is worse than {listed(rivals)} in tokens and in globals",
+        ),
+        (alike, NO, f"the latent spaces {spaces} are not alike"),
+        (alike, OPEN, f"whether the latent spaces {spaces} are alike is not resolved"),
+        (alike, UNTESTED, f"whether the latent spaces {spaces} are alike is not tested"),
+    )
+    text = next(_by_answer([(key, a)], {key: t}) for a, key, t in choices if a.known == key)
+    if not worse.measured:
+        return text
+    tokens, errors = (
+        [m.estimate.mean for m in worse.measured if m.component.metric == metric]
+        for metric in (TOKENS, GLOBALS)
+    )
+    if not math.isfinite(sum(tokens + errors)):
+        return text
+    times = [
+        f"{number(math.exp(x))} times that of {r}" for x, r in zip(tokens, rivals, strict=True)
+    ]
+    more = [
+        f"{number(abs(x))} {'larger' if x > 0 else 'smaller'} than that of {r}"
+        for x, r in zip(errors, rivals, strict=True)
+    ]
+    return (
+        f"{text} With a head, the tokens' error of vq is {listed(times)}; its globals error is"
+        f" {listed(more)}."
+    )
+
+
+def _balanced(results: Results, matrix: Sequence[tuple[Choice, Answer]]) -> str:
+    """Return which cell is best at tokens and globals, and whether the guess is as good."""
+    choice, answer = next(line for line in matrix if line[0].question.claim == "M2")
+    complete = all(set(results.statuses[cell]) <= {"ok", None} for cell in results.cells())
+    which = "" if complete else " without a missing or diverged run"
+    if choice.best is None:
+        return f"For tokens and globals together, no cell{which} qualifies."
+    best, guess = (
+        f"{cell.latent_space} with weight {cell.globals_beta}"
+        for cell in (choice.best, choice.guess)
+    )
+    tokens, error = (number(results.mean(m, choice.best)) for m in ("rec_tokens", GLOBALS))
+    of = f" of the cells{which}" if which else ""
+    text = (
+        f"For tokens and globals together, {best} measured best{of} (tokens' error {tokens},"
+        f" globals error {error})"
+    )
+    if answer.answer == UNTESTED:
+        return f"{text}."
+    guess = "this usual guess" if choice.best == choice.guess else f"the usual guess, {guess},"
+    ends = {
+        YES: f"{guess} is shown to be as good as any",
+        NO: f"{guess} is not as good",
+        OPEN: f"whether {guess} is as good as any is not resolved",
+    }
+    return f"{text}; {ends[answer.answer]}."

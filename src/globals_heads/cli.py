@@ -347,13 +347,13 @@ def plot(
     grid: GridOption,
     settings: PlotOption,
 ) -> None:
-    """Draw a figure of the study: an .svg, beside it a .png and its numbers as .csv."""
+    """Draw a figure of the study: an .svg, beside it the other formats and its numbers as .csv."""
     from globals_heads.plot.figures import draw
     from globals_heads.plot.inputs import Inputs
 
     started = datetime.now(UTC)
     draw(figure, Inputs(grid, results, baselines, settings), output)
-    drawn = [output.with_suffix(kind) for kind in (".svg", ".png", ".csv")]
+    drawn = [output.with_suffix(f".{kind}") for kind in (*settings.formats, "csv")]
     _record(output.with_suffix(".json"), "plot", settings, drawn, started)
 
 
@@ -368,7 +368,7 @@ def plot_run(
 
     folder, started = RunFolder(run), datetime.now(UTC)
     draw_run(figure, folder, settings)
-    drawn = [folder.figures / f"{figure}.{kind}" for kind in ("svg", "png", "csv")]
+    drawn = [folder.figures / f"{figure}.{kind}" for kind in (*settings.formats, "csv")]
     _record(folder.figures / f"{figure}.json", "plot", settings, drawn, started)
 
 

@@ -73,6 +73,7 @@ MODULES = {
         "plot.figures",
         "plot.grid",
         "plot.inputs",
+        "plot.overview",
         "plot.physics",
         "plot.style",
         "plot.variants",

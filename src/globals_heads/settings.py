@@ -220,6 +220,20 @@ class PlotSettings(_Block):
     """Resolution of the PNG files."""
     colormap: Literal["cividis", "viridis", "Blues", "Greys"] = "cividis"
     """Colours of the heat maps: cividis, viridis, Blues or Greys."""
+    formats: Annotated[list[Literal["svg", "png", "pdf"]], AfterValidator(_each_once)] = [
+        "svg",
+        "png",
+    ]
+    """Files of each figure: svg, which the report shows, and png or pdf, whose fonts are inside."""
+    width: Annotated[float, Field(ge=8, le=40)] | None = None
+    """Width in cm: 16 for pages with one column, 8.6 for a column of two; null: for the screen."""
+
+    @field_validator("formats")
+    @classmethod
+    def _for_the_report(cls, value: list[str]) -> list[str]:
+        if "svg" not in value:
+            raise ValueError("Input should contain svg, which the report shows")
+        return value
 
 
 class Variant(_Block):

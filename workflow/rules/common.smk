@@ -58,7 +58,9 @@ config.update(STUDY.model_dump())
 # The folder of a run below results, <run> in the rules; grid is runs, or runs_NAME for a variant.
 RUN = "{grid}/{latent_space}/beta_{globals_beta}/seed_{seed}"
 RUN_KEYS = {run_path(key.name): key for key in STUDY.runs}
-FIGURE_FILES = ["svg", "png", "csv", "json"]
+FIGURE_FILES = [*STUDY.plot.formats, "csv", "json"]
+# Besides .svg, .csv and .json.
+OTHER_FORMATS = [kind for kind in STUDY.plot.formats if kind != "svg"]
 RUN_FILES = [
     "cfg.yaml",
     "model.pt",

@@ -17,7 +17,7 @@ rule plot_run:
                 "variant": run_key(wildcards).variant or "plain grid",
             },
         ),
-        png="results/<run>/figures/{figure}.png",
+        others=expand("results/<run>/figures/{{figure}}.{kind}", kind=OTHER_FORMATS),
         manifest="results/<run>/figures/{figure}.json",
     log:
         "results/logs/plot/<run>/{figure}.log",
@@ -51,7 +51,7 @@ rule plot:
                 "metric": FIGURES[wildcards.figure].metric,
             },
         ),
-        png="results/figures/{figure}.png",
+        others=expand("results/figures/{{figure}}.{kind}", kind=OTHER_FORMATS),
         manifest="results/figures/{figure}.json",
     log:
         "results/logs/plot/{figure}.log",

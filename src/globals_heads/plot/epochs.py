@@ -20,6 +20,7 @@ from globals_heads.plot.style import (
     hatch,
     legend,
     log_ticks,
+    size,
     wrapped,
 )
 from globals_heads.settings import DISCRETE, RunKey, format_beta
@@ -39,7 +40,7 @@ def learning_curves(inputs: Inputs) -> Drawing:
     figure, axes = plt.subplots(
         2 * len(rows),
         len(columns),
-        figsize=(max(7.5, 1 + 2.9 * len(columns)), 1.2 + 2.5 * len(rows)),
+        figsize=size(max(7.5, 1 + 2.9 * len(columns)), 1.2 + 2.5 * len(rows)),
         height_ratios=[4, 1] * len(rows),
         sharex=True,
         sharey="row",
@@ -88,7 +89,7 @@ def codebook(inputs: Inputs) -> Drawing:
     figure, panels = plt.subplots(
         len(spaces),
         len(betas),
-        figsize=(max(6.5, 1 + 2.7 * len(betas)), 1.4 + 2.4 * len(spaces)),
+        figsize=size(max(6.5, 1 + 2.7 * len(betas)), 1.4 + 2.4 * len(spaces)),
         sharex=True,
         sharey="row",
         squeeze=False,
@@ -128,8 +129,8 @@ def curves(run: RunFolder) -> Drawing:
     tables = {split: read_epochs(run.metrics(split), key) for split in SPLITS}
     train, val = tables["train"], tables["val"]
     has_codebook = val["perplexity"].notna().any()
-    size = (11 if has_codebook else 7.5, 3.2)
-    figure, panels = plt.subplots(1, 3 if has_codebook else 2, figsize=size)
+    figsize = size(11 if has_codebook else 7.5, 3.2)
+    figure, panels = plt.subplots(1, 3 if has_codebook else 2, figsize=figsize)
     for split, line in SPLITS.items():
         draw_components(panels[0], tables[split], key, line)
         panels[0].plot([], [], line, color="black", label=split.replace("val", "validation"))

@@ -65,8 +65,9 @@ class Figure(NamedTuple):
 
 
 def _heatmap(metric: str, about: str) -> Figure:
+    mean = "geometric mean" if metric == "rec_tokens" else "mean"
     caption = (
-        f"{metric} over the grid: the mean over the seeds, its 95 % interval over seeds and test "
+        f"{metric} over the grid: the {mean} over the seeds, its 95 % interval over seeds and test "
         "events, and n, the number of runs. Intervals need three seeds; this study has "
         "{settings.seeds}. All cells share the test events, so differences between cells are known "
         "better than these intervals suggest; the comparison table shows them. Cells with a "
@@ -102,7 +103,21 @@ HEATMAPS = (
     ),
 )
 
-FIGURES = {f"heatmap_{figure.metric}": figure for figure in HEATMAPS} | {
+OVERVIEW = Figure(
+    "overview.overview",
+    ("summary.csv", "comparison.csv", "verdict.json"),
+    label="overview",
+    metric="rec_tokens, rec_globals",
+    caption=(
+        "The grid at a glance. Left: the error of the tokens (rec_tokens, T). Middle: the globals "
+        "error of the ridge probe on the frozen pooled latents (G). Brackets and bars are 95 % "
+        "intervals over seeds and test events; they need three seeds. Right: one error against "
+        "the other; lines in grey are baselines without the model under test. Lower left is best. "
+        "Below: the answer of the verdict."
+    ),
+)
+
+FIGURES = {"overview": OVERVIEW, **{f"heatmap_{each.metric}": each for each in HEATMAPS}} | {
     "tradeoff": Figure(
         "grid.tradeoff",
         ("summary.csv", "comparison.csv"),
@@ -263,7 +278,7 @@ def caption_of(figure: Figure, settings: Settings | RunSettings) -> str:
 
 
 def draw(name: str, inputs: "Inputs", output: Path) -> None:
-    """Draw a figure of the study as `output` (an .svg), the same as .png, its numbers as .csv.
+    """Draw a figure of the study as `output` (an .svg) and in other formats, its numbers as .csv.
 
     Raises
     ------
@@ -285,5 +300,7 @@ def draw_run(name: str, run: RunFolder, settings: PlotSettings) -> None:
 
 def _draw(figure: Figure, source: Any, output: Path, settings: PlotSettings) -> None:
     module, function = figure.function.split(".")
-    drawing = getattr(import_module(f"{__package__}.{module}"), function)(source, *figure.options)
-    import_module(f"{__package__}.style").save(drawing, output, settings)
+    style = import_module(f"{__package__}.style")
+    draw_it = getattr(import_module(f"{__package__}.{module}"), function)
+    with style.drawn_for(settings):
+        style.save(draw_it(source, *figure.options), output, settings)

@@ -1,13 +1,15 @@
 """What figures read: tables of the study's results, each read when a figure asks for it."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from globals_heads.compare.results import Cell, Results, read_results
-from globals_heads.errors import UserError
+from globals_heads.errors import UserError, brief
 from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
 from globals_heads.settings import Grid, PlotSettings
 from globals_heads.tables import BASELINE_COLUMNS, TEST_COLUMNS, read_facts, read_summary
@@ -60,7 +62,14 @@ class Inputs:
         return table
 
     def cells(self, metric: str) -> pd.DataFrame:
-        """Return n, mean, low and high of `metric`, by latent space and weight."""
+        """Return n, mean, low and high of `metric`, by latent space and weight.
+
+        Those of rec_tokens are the exponentials of those of its logarithm, since seeds can spread
+        by a factor: the mean is the geometric one, and the interval stays above 0.
+        """
+        if metric == "rec_tokens":
+            logs = self.cells("ln_rec_tokens")
+            return logs.assign(**{name: np.exp(logs[name]) for name in ("mean", "low", "high")})
         numbers = ["n", "mean", "low", "high"]
         path = self.results / "comparison.csv"
         table = read_facts(path, columns=[*Cell._fields, "metric", *numbers])
@@ -86,6 +95,22 @@ class Inputs:
     def baseline_facts(self) -> pd.DataFrame:
         """Return the facts of the baselines."""
         return read_facts(self.baselines / "baselines.csv")
+
+    def answer(self) -> list[str]:
+        """Return the sentences that the verdict begins with.
+
+        Raises
+        ------
+        UserError
+            If verdict.json is damaged.
+        """
+        path = self.results / "verdict.json"
+        try:
+            return list(json.loads(path.read_text(encoding="utf-8"))["answer"])
+        except (OSError, ValueError, LookupError) as error:
+            raise UserError(
+                f"{path} holds no answer ({brief(error)}); delete it and run snakemake again."
+            ) from error
 
     def measured(self) -> Results:
         """Return what all runs measured, those of variants included."""

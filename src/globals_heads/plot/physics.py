@@ -22,6 +22,7 @@ from globals_heads.plot.style import (
     intervals_text,
     legend,
     log_scale,
+    size,
     weight_handles,
 )
 from globals_heads.settings import format_beta
@@ -62,7 +63,7 @@ def chain(inputs: Inputs) -> Drawing:
     limit = first["linear_fit_met_component_rms_gev"]
     # One scale of the training split turns normalised errors into GeV.
     scale = limit / np.sqrt(first["linear_fit_rec_globals"])
-    figure, axes = plt.subplots(figsize=(10.5, 5))
+    figure, axes = plt.subplots(figsize=size(10.5, 5))
     names, numbers = [], []
     for x, (step, shown) in enumerate(CHAIN.items()):
         if shown is None:
@@ -104,7 +105,7 @@ def met(inputs: Inputs) -> Drawing:
     figure, panels = plt.subplots(
         len(BINNED) + 1,
         len(grid.latent_space),
-        figsize=(max(8, 1.3 + 3.1 * len(grid.latent_space)), 11),
+        figsize=size(max(8, 1.3 + 3.1 * len(grid.latent_space)), 11),
         sharey="row",
         squeeze=False,
     )
@@ -159,7 +160,7 @@ def residuals(inputs: Inputs) -> Drawing:
     types = [g.partition(":")[2] for g in facts["group"].unique() if g.startswith("eta:")]
     betas, looks = [format_beta(beta) for beta in grid.globals_beta], cells_of(grid)
     figure, panels = plt.subplots(
-        len(RESIDUALS), 2, figsize=(11, 11), sharey="row", width_ratios=[1, 2.2]
+        len(RESIDUALS), 2, figsize=size(11, 11), sharey="row", width_ratios=[1, 2.2]
     )
     for (left, right), (quantity, label) in zip(panels, RESIDUALS.items(), strict=True):
         for i, cell in enumerate(looks):

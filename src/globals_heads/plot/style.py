@@ -6,7 +6,9 @@ or is missing is named in every figure that would show it.
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -56,11 +58,19 @@ BAR: dict[str, Any] = {"fmt": "none", "elinewidth": 1.2, "capsize": 2.5}
 MAX_NAMED_RUNS = 6
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
+# Width in cm of the page that figures are drawn for; None for the screen.
+PAGE_WIDTH: ContextVar[float | None] = ContextVar("PAGE_WIDTH", default=None)
+# Text on a narrow page is not smaller than this fraction of 10 points.
+MIN_TEXT = 0.65
+# Without them, the same figure gives the same bytes.
+DATES: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
 mpl.use("agg")
 mpl.rcParams.update(
     {
         "svg.hashsalt": "globals-heads",  # the same figure gives the same bytes
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,  # TrueType; many journals refuse the default, Type 3
         "figure.constrained_layout.use": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -72,17 +82,37 @@ mpl.rcParams.update(
 )
 
 
+@contextmanager
+def drawn_for(settings: PlotSettings) -> Iterator[None]:
+    """Draw figures for the page of these settings."""
+    token = PAGE_WIDTH.set(settings.width)
+    with mpl.rc_context():
+        yield
+    PAGE_WIDTH.reset(token)
+
+
+def size(width: float, height: float) -> tuple[float, float]:
+    """Return the size in inches of a figure that has this size on the screen.
+
+    On a page it gets the width of the page, and its text a size that fits.
+    """
+    page = PAGE_WIDTH.get()
+    if page is None:
+        return width, height
+    scale = page / 2.54 / width
+    text = max(scale, MIN_TEXT)
+    mpl.rcParams["font.size"] = 10 * text
+    return width * scale, height * text
+
+
 def save(drawing: Drawing, output: Path, settings: PlotSettings) -> None:
-    """Write a figure as `output` (an .svg), the same as .png, and its numbers as .csv."""
+    """Write a figure as `output` (an .svg) and in the other formats, and its numbers as .csv."""
     figure, numbers = drawing
     text = numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_text(output.with_suffix(".csv"), text)
-    for path, options in (
-        (output.with_suffix(".png"), {"dpi": settings.dpi}),
-        (output, {"metadata": {"Date": None}}),
-    ):
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], **options)
+    for kind in settings.formats:
+        with atomic_path(output.with_suffix(f".{kind}")) as temporary:
+            figure.savefig(temporary, format=kind, dpi=settings.dpi, metadata=DATES.get(kind))
     plt.close(figure)
 
 
@@ -140,21 +170,23 @@ def baseline_handles(*names: str) -> list[Line2D]:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], table: pd.DataFrame, columns: int) -> None:
-    """Draw `handles` below the figure, and above them name the runs of `table` without a result.
-
-    They have as few rows as `columns` allow, and are spread over these rows.
-    """
-    title = wrapped(runs_without_result(table), int(13 * figure.get_figwidth()))
+    """Draw `handles` below the figure, and above them name the runs of `table` without a result."""
+    width = figure.get_figwidth()
+    title = wrapped(runs_without_result(table), int(130 * width / mpl.rcParams["font.size"]))
     if not (handles or title):
         return
-    rows = math.ceil(len(handles) / columns)
-    shown = figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=math.ceil(len(handles) / rows) if rows else 1,
-        title=title or None,
-    )
-    shown.get_title().set(color=NO_RESULT_COLOR, fontsize="small", multialignment="center")
+    # As few rows as `columns` and the width of the figure allow.
+    for rows in range(math.ceil(len(handles) / columns), len(handles) + 1):
+        shown = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=math.ceil(len(handles) / rows) if rows else 1,
+            title=title or None,
+        )
+        shown.get_title().set(color=NO_RESULT_COLOR, fontsize="small", multialignment="center")
+        if shown.get_window_extent().width <= figure.bbox.width or rows == len(handles):
+            return
+        shown.remove()
 
 
 def runs_without_result(table: pd.DataFrame) -> str:

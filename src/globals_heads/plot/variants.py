@@ -27,6 +27,7 @@ from globals_heads.plot.style import (
     intervals_text,
     legend,
     log_scale,
+    size,
 )
 from globals_heads.settings import Grid
 
@@ -54,7 +55,7 @@ def latent_dim(inputs: Inputs) -> Drawing:
     shown = axes_of(grid, cells)
     looks = {cell.key: cell for cell in cells_of(shown)}
     keys = list(dict.fromkeys((cell.latent_space, cell.globals_beta) for cell in cells))
-    figure, panels = plt.subplots(1, len(AXES), figsize=(10, 4.8))
+    figure, panels = plt.subplots(1, len(AXES), figsize=size(10, 4.8))
     for axes, (metric, label) in zip(panels, AXES.items(), strict=True):
         for i, key in enumerate(keys):
             part = looks[key].of(numbers[numbers["metric"] == metric]).sort_values("latent_dim")
@@ -91,7 +92,7 @@ def variants(inputs: Inputs) -> Drawing:
     figure, panels = plt.subplots(
         len(spaces),
         3,
-        figsize=(13, 1.2 + 3.6 * len(spaces)),
+        figsize=size(13, 1.2 + 3.6 * len(spaces)),
         width_ratios=[1, 1, 0.8],
         squeeze=False,
     )

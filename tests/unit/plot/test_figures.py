@@ -132,7 +132,7 @@ def test_a_study_has_the_figures_that_its_grid_allows():
 
 
 def test_unknown_figures_are_refused(planted):
-    with pytest.raises(UserError, match="no figure 'T'; choose one of heatmap_rec_tokens, heatmap"):
+    with pytest.raises(UserError, match="no figure 'T'; choose one of overview, heatmap_rec_tok"):
         drawn(planted, "T")
     with pytest.raises(UserError, match="no figure 'codebook'"):
         drawn(planted, "codebook", Grid(latent_space=["none"]))

@@ -1,0 +1,79 @@
+"""The overview: the whole grid and its answer as one figure for a slide."""
+
+import textwrap
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from globals_heads.compare.results import GLOBALS
+from globals_heads.plot.grid import draw_cells
+from globals_heads.plot.inputs import Inputs
+from globals_heads.plot.style import (
+    BAR,
+    BASELINES,
+    COLORS,
+    Drawing,
+    arms,
+    cells_of,
+    intervals_text,
+    legend,
+    log_scale,
+    size,
+    weight_handles,
+)
+
+TITLES = {
+    "rec_tokens": "Error of the tokens (T)\ngeometric mean",
+    GLOBALS: "Globals error, ridge probe (G)\nmean",
+}
+# Inches of the slide, the factor of its text, characters in a line and inches of such a line.
+WIDTH, HEIGHT, TEXT, LINE, LINE_HEIGHT = 40 / 3, 7.5, 1.2, 140, 0.25
+
+
+def overview(inputs: Inputs) -> Drawing:
+    """Draw the answer, both errors over the grid, and one against the other with the baselines."""
+    figure = plt.figure(figsize=size(WIDTH, HEIGHT))
+    mpl.rcParams["font.size"] *= TEXT
+    answer = "\n".join(textwrap.fill(sentence, LINE) for sentence in inputs.answer())
+    below = 1 - LINE_HEIGHT * (answer.count("\n") + 1.7) / HEIGHT
+    figure.text(0.01, 0.985, answer, va="top", linespacing=1.3)
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, below))
+    *panels, last = figure.subplots(1, 3, width_ratios=[1, 1, 1.1])
+    numbers = []
+    for axes, (metric, title) in zip(panels, TITLES.items(), strict=True):
+        cells = draw_cells(axes, inputs, metric, small=True)
+        has_intervals = any("[" in text.get_text() for text in axes.texts)
+        axes.set_title(f"{title} [95 % interval]" if has_intervals else title)
+        numbers.append(cells.assign(metric=metric))
+    legend(figure, draw_tradeoff(last, inputs), inputs.summary, 6)
+    return figure, pd.concat(numbers)
+
+
+def draw_tradeoff(axes: Axes, inputs: Inputs) -> list[Line2D]:
+    """Draw the globals error against rec_tokens, one line per latent space, and the baselines.
+
+    Returns the handles for a legend.
+    """
+    grid, table = inputs.grid, inputs.summary
+    tokens, errors = inputs.cells("rec_tokens"), inputs.cells(GLOBALS)
+    for space in grid.latent_space:
+        looks = [cell for cell in cells_of(grid) if cell.latent_space == space]
+        keys = [cell.key for cell in looks]
+        axes.plot(tokens["mean"][keys], errors["mean"][keys], color=COLORS[space], alpha=0.4)
+        for cell in looks:
+            x, y = tokens.loc[[cell.key]], errors.loc[[cell.key]]
+            axes.plot(x["mean"], y["mean"], cell.marker, color=cell.color)
+            axes.errorbar(x["mean"], y["mean"], arms(y), arms(x), ecolor=cell.color, **BAR)
+    handles = [Line2D([], [], color=COLORS[space], label=space) for space in grid.latent_space]
+    handles += weight_handles(grid)
+    for name, (label, line) in BASELINES.items():
+        height = table[f"{name}_rec_globals"].iloc[0]
+        shown = f"{label}: {height:.3g}"
+        handles.append(axes.axhline(height, color="grey", linestyle=line, lw=1, label=shown))
+    log_scale(axes, "x")
+    title = f"Trade-off\n{intervals_text(errors['n'])}"
+    axes.set(xlabel="error of the tokens (T)", ylabel="globals error (G)", title=title)
+    return handles

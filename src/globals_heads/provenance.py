@@ -90,6 +90,7 @@ NEUTRAL = (
     "settings",
     "status",
     "study",
+    "terminal",
     "train.checkpoint",
     "train.signals",
     "validation",

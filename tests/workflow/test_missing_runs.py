@@ -29,7 +29,7 @@ def test_deleted_run(study):
     shutil.rmtree(study / f"results/runs/{RUN}")
     before = study.contents(*FILES_OF_OTHERS)
     heatmap = "results/figures/heatmap_rec_tokens.svg"
-    assert "rule train:" not in study.run("results/verdict.md", heatmap, *PARTIAL)
+    assert "] train " not in study.run("results/verdict.md", heatmap, *PARTIAL)
     assert study.contents(*FILES_OF_OTHERS) == before
     assert statuses(study) == dict.fromkeys(OTHERS, "ok") | {RUN: "missing"}
     assert "missing" in (study / "results/verdict.md").read_text(encoding="utf-8")

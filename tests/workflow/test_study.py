@@ -57,8 +57,8 @@ def test_forgotten_options_cost_nothing(plain):
     plain.configfiles = ("results/study.yaml",)
     assert not plain.plan()
     output = plain.run("-f", model)
-    assert output.count("rule train:") == 1
-    assert "rule pack:" not in output
+    assert output.count("] train ") == 1
+    assert "] pack " not in output
     plain.run()
     assert verify(plain / "results") == (4, [])
 
@@ -97,8 +97,8 @@ def test_a_look_makes_no_data_and_trains_nothing(plain):
     assert (plain / "results/study.yaml").read_bytes() == known
     # The study's own command makes the summary again, and nothing else.
     output = plain.run("results/summary.csv", *AGAIN)
-    assert "rule train:" not in output
-    assert "rule pack:" not in output
+    assert "] train " not in output
+    assert "] pack " not in output
     assert statuses(plain) == ["ok"] * 4
 
 
@@ -115,8 +115,8 @@ def test_a_look_evaluates_what_is_trained(study):
     assert sorted(statuses(study)) == ["missing", "ok", "ok", "ok"]
     (study / "packed.h5").rename(packed)
     output = study.run(*look)
-    assert output.count("rule evaluate:") == 1
-    assert "rule train:" not in output
+    assert output.count("] evaluate ") == 1
+    assert "] train " not in output
     assert statuses(study) == ["ok"] * 4
 
 

@@ -18,6 +18,7 @@ try:
     from globals_heads.plot.figures import FIGURES, RUN_FIGURES, caption_of, figures_of
     from globals_heads.settings import Settings, run_path
     from globals_heads.study import forgotten, remember
+    from globals_heads.terminal import ENOUGH_SEEDS, STOPPED, Terminal, answer
     from globals_heads.validation import require_data, require_results, validated
 except ModuleNotFoundError as error:
     sys.exit(
@@ -200,13 +201,39 @@ def require_targets():
             )
 
 
+def num_jobs(*rules):
+    """Return how many jobs of these rules the command runs or has run."""
+    jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+    return sum(job.rule.name in rules for job in jobs)
+
+
+def with_more_seeds():
+    """Return the command that goes on with this study and enough seeds for intervals."""
+    options = f"--config seeds={ENOUGH_SEEDS}"
+    if workflow.config_settings.overwrite_config:
+        options = f"--configfile {RESULTS}/study.yaml {options}"
+    profiles = " ".join(COMMAND.profile or ())
+    if "MAKELEVEL" in os.environ and profiles == "local":
+        return f"make run ARGS='{options}'"
+    return f"snakemake {f'--profile {profiles}' if profiles else '-j1'} {options}"
+
+
+TERMINAL = Terminal(RESULTS)
+
+
 onstart:
     remember(STUDY, RESULTS)
+    TERMINAL.start(num_jobs("train"))
 
 
 onsuccess:
     remember(STUDY, RESULTS)
+    # Not after a command that made something else.
+    if num_jobs("all", "compare"):
+        print(answer(STUDY, RESULTS, with_more_seeds()), file=sys.stderr)
 
 
 onerror:
     remember(STUDY, RESULTS)
+    if TERMINAL.is_stopped:
+        print(STOPPED, file=sys.stderr)

@@ -145,13 +145,13 @@ def tradeoff(inputs: Inputs) -> Drawing:
     grid, table = inputs.grid, inputs.summary
     tokens = inputs.cells("rec_tokens").drop(columns="n")
     titles = {
-        "probe_rec_globals": "ridge probe on the pooled latents (G)",
-        "reco_objects_rec_globals": "linear fit on the reconstructed objects (L)",
+        "probe_rec_globals": "ridge probe on the\npooled latents (G)",
+        "reco_objects_rec_globals": "linear fit on the\nreconstructed objects (L)",
     }
     figure, panels = plt.subplots(1, 2, figsize=size(10, 5), sharex=True, sharey=True)
     numbers = []
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
-        axes.set(xlabel=f"{LABELS['rec_tokens']}, MSE of normalised features", title=title)
+        axes.set(xlabel=f"{LABELS['rec_tokens']}\nMSE of normalised features", title=title)
         errors = inputs.cells(column)
         numbers.append(tokens.add_prefix("rec_tokens_").join(errors).assign(metric=column))
         for cell in cells_of(grid):

@@ -21,7 +21,6 @@ from globals_heads.plot.style import (
     intervals_text,
     legend,
     log_scale,
-    size,
     weight_handles,
 )
 
@@ -29,14 +28,14 @@ TITLES = {
     "rec_tokens": "Error of the tokens (T)\ngeometric mean",
     GLOBALS: "Globals error, ridge probe (G)\nmean",
 }
-# Inches of the slide, the factor of its text, characters in a line and inches of such a line.
-WIDTH, HEIGHT, TEXT, LINE, LINE_HEIGHT = 40 / 3, 7.5, 1.2, 140, 0.25
+# A slide, whatever plot.width says: its size in inches, characters in a line, inches of a line.
+WIDTH, HEIGHT, LINE, LINE_HEIGHT = 40 / 3, 7.5, 140, 0.25
 
 
 def overview(inputs: Inputs) -> Drawing:
     """Draw the answer, both errors over the grid, and one against the other with the baselines."""
-    figure = plt.figure(figsize=size(WIDTH, HEIGHT))
-    mpl.rcParams["font.size"] *= TEXT
+    mpl.rcParams["font.size"] = 12
+    figure = plt.figure(figsize=(WIDTH, HEIGHT))
     answer = "\n".join(textwrap.fill(sentence, LINE) for sentence in inputs.answer())
     below = 1 - LINE_HEIGHT * (answer.count("\n") + 1.7) / HEIGHT
     figure.text(0.01, 0.985, answer, va="top", linespacing=1.3)

@@ -4,6 +4,7 @@
 #     snakemake --profile local                                  the whole study
 #     snakemake --profile local -n                               what would be done
 #     snakemake --profile local --report results/report.html     one page with all results
+#     snakemake --profile local results/best/model.pt            the chosen run
 #     snakemake --profile local -f results/runs/vq/beta_10/seed_0/model.pt   one run again
 
 from snakemake.utils import min_version
@@ -29,6 +30,7 @@ if TRAIN:
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/export.smk"
 include: "workflow/rules/plot.smk"
 
 

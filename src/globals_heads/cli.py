@@ -28,6 +28,7 @@ from globals_heads.provenance import (
     write_manifest,
 )
 from globals_heads.settings import (
+    ChooseSettings,
     CompareSettings,
     Grid,
     ObjectTypesSettings,
@@ -336,6 +337,26 @@ def compare(
     verdict.compare(results, baselines, settings)
     outputs = [*results.glob("verdict*.*"), *results.glob("tables/*"), results / "comparison.csv"]
     _record(results / "manifest_compare.json", "compare", settings, outputs, started)
+
+
+@app.command()
+def best(
+    output: Annotated[Path, typer.Argument(help="The folder to make.")],
+    results: ResultsFolder,
+    baselines: BaselinesFolder,
+    choose: Annotated[
+        ChooseSettings,
+        typer.Option(parser=_parsed(ChooseSettings), metavar="JSON", help="Which run."),
+    ],
+    pack: Annotated[
+        PackSettings,
+        typer.Option(parser=_parsed(PackSettings), metavar="JSON", help="As in the config."),
+    ],
+) -> None:
+    """Copy the chosen run's model.pt and cfg.yaml; add a config overlay and a model card."""
+    from globals_heads.export.best import copy_best
+
+    copy_best(choose, pack, results, baselines, output)
 
 
 @app.command()

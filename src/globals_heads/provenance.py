@@ -54,6 +54,7 @@ MODULES = {
     "train": _LEARNED,
     "evaluate": _MEASURED,
     "baselines": (*_MEASURED, "evaluate.baselines"),
+    "best": ("export.best", "export.model_card", "facts", "tables"),
     "collect": ("compare.summary", "facts", "tables"),
     "compare": (
         *_RESULTS,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
@@ -32,6 +33,7 @@ from globals_heads.validation import (
 )
 
 LatentSpace = Literal["none", "linear", "vq", "fsq", "residual_vq"]
+Priority = Literal["reconstruction", "balanced", "globals", "interpretable", "production"]
 Process = Literal["tttt", "ttH", "ttW", "ttZ"]
 # A code is stored in one byte, and 0 is an empty slot.
 MAX_TYPES = 255
@@ -236,6 +238,30 @@ class PlotSettings(_Block):
         return value
 
 
+class ChooseSettings(_Block):
+    """The run of results/best: the best cell by a priority, or a cell of the grid."""
+
+    priority: Priority = "balanced"
+    """Line of the decision matrix: reconstruction, balanced, globals, interpretable, production."""
+    latent_space: LatentSpace | None = None
+    """Latent space of the cell; null: the cell that measured best by priority."""
+    globals_beta: NotNegative | None = None
+    """globals_beta of the cell; null: the cell that measured best by priority."""
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True), AS_INTEGER] | None = None
+    """Seed of the run; null: the seed with the median validation loss."""
+
+    @model_validator(mode="after")
+    def _whole_cell(self) -> "ChooseSettings":
+        if (self.latent_space is None) != (self.globals_beta is None):
+            raise ValueError("Input should name latent_space and globals_beta, or none of them")
+        return self
+
+
+def _as_priority(value: Any) -> Any:
+    # `--config choose=globals`
+    return {"priority": value} if isinstance(value, str) else value
+
+
 class Variant(_Block):
     """The grid, or a part of it, trained with other settings beside the plain one."""
 
@@ -364,6 +390,10 @@ class Settings(Grid, ObjectTypesSettings):
     """What counts as a difference; changing these trains nothing."""
     plot: PlotSettings = PlotSettings()
     """How figures look; changing these trains nothing."""
+    choose: Annotated[ChooseSettings, BeforeValidator(_as_priority, str | ChooseSettings)] = (
+        ChooseSettings()
+    )
+    """The run of results/best, as a priority or a block; changing these trains nothing."""
 
     @field_validator("data")
     @classmethod

@@ -82,6 +82,10 @@ def command_lines():
             *("--baselines", "."),
         ],
         "compare": ["--results", ".", "--baselines", ".", "--settings", "{}"],
+        "best": [
+            *("best", "--results", ".", "--baselines", ".", "--pack", "{}"),
+            *("--choose", "{latent_space: vq, globals_beta: 1}"),
+        ],
         "plot-run": [VQ, "curves", "--settings", "{}"],
         "plot": [
             *("tradeoff", "tradeoff.svg", "--results", ".", "--baselines", "."),
@@ -295,6 +299,10 @@ BAD = [
     ("decode", "encoded.h5", UNREADABLE, "cannot be read as an encoded file"),
     ("decode", "encoded.h5", [copied_from("tokens.h5")], "cannot be read as an encoded file"),
     ("decode", MODEL, [copied_from(f"{NONE}/model.pt")], "another model"),
+    ("best", "events_test.npz", (absent, cut, hostile_npz), "what the data were packed from"),
+    ("best", "comparison.csv", [without_column("low")], "lacks low"),
+    ("best", f"{VQ}/cfg.yaml", [cut], "cfg.yaml"),
+    ("best", "summary.csv", [noise], "summary.csv"),
     # facts
     (
         "collect",

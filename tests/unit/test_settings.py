@@ -226,3 +226,12 @@ def test_numbers_and_names_without_end_make_no_page():
         with pytest.raises(UserError) as error:
             validated(Settings, values, "config/config.yaml")
         assert len(str(error.value)) < 1500
+
+
+def test_choose_is_a_priority_or_a_block():
+    assert Settings(choose="globals").choose.priority == "globals"
+    assert Settings(choose={"latent_space": "vq", "globals_beta": 1}).choose.globals_beta == 1
+    with pytest.raises(UserError, match=r"choose.priority is 'best', but it should be 'recons"):
+        validated(Settings, {"choose": "best"}, "here")
+    with pytest.raises(UserError, match=r"choose is .*should name latent_space and globals_beta"):
+        validated(Settings, {"choose": {"latent_space": "vq"}}, "here")

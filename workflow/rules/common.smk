@@ -75,6 +75,8 @@ RUN_FILES = [
     *expand("figures/{name}.{kind}", name=RUN_FIGURES, kind=FIGURE_FILES),
 ]
 
+BEST_FILES = ["model.pt", "cfg.yaml", "overlay.yaml", "model_card.md"]
+
 NUM_SHARDS = STUDY.simulate.num_shards(STUDY.num_events)
 EVENTS = f"results/data/{provenance.source_name(STUDY)}"
 DATASET = provenance.dataset_name(STUDY)

@@ -133,7 +133,7 @@ def losses(folder: RunFolder) -> str:
 
 
 def answer(study: Settings, results: Path, with_more_seeds: str) -> str:
-    """Return the answer, where its page is, and the command that answers more.
+    """Return the answer after its warnings, where its page is, and the command that answers more.
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ def answer(study: Settings, results: Path, with_more_seeds: str) -> str:
     with_more_seeds
         The command that trains enough seeds for intervals.
     """
-    sentences = json.loads((results / "verdict.json").read_text(encoding="utf-8"))["answer"]
+    verdict = json.loads((results / "verdict.json").read_text(encoding="utf-8"))
     more = "All results as one page:    make report"
     if study.seeds < ENOUGH_SEEDS:
         more = f"Sure of more, with {ENOUGH_SEEDS} seeds: {with_more_seeds}"
     page = f"Tables and numbers:         {results / 'verdict.html'}"
-    return "\n".join(["", *sentences, "", page, more, ""])
+    return "\n".join(["", *verdict["warnings"], *verdict["answer"], "", page, more, ""])
 
 
 def _job(record: logging.LogRecord) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A headless Chromium without a network, driven through its DevTools protocol over two pipes."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -121,6 +122,15 @@ class Page:
         """Open an address and wait until it is loaded."""
         self.call("Page.navigate", url=url)
         self.wait("document.readyState == 'complete'")
+
+    def resize(self, width, height):
+        """Give the window another size in pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+
+    def screenshot(self, path):
+        """Write what the window shows as a PNG file."""
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def evaluate(self, expression):
         """Return the value of a JavaScript expression, once its promise is kept if it is one."""

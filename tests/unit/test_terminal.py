@@ -118,11 +118,11 @@ def test_diverged_trainings_say_so(tmp_path):
 
 
 def test_the_answer_leads_to_more(tmp_path):
-    content = {"answer": ["It helps.", "It costs.", "Take none."]}
+    content = {"warnings": ["Not converged."], "answer": ["It helps.", "It costs.", "Take none."]}
     (tmp_path / "verdict.json").write_text(json.dumps(content), encoding="utf-8")
     for seeds, more in ((2, "snakemake more"), (ENOUGH_SEEDS, "make report")):
         text = answer(Settings(seeds=seeds), tmp_path, "snakemake more")
-        assert text.startswith("\nIt helps.\nIt costs.\nTake none.\n")
+        assert text.startswith("\nNot converged.\nIt helps.\nIt costs.\nTake none.\n")
         assert str(tmp_path / "verdict.html") in text
         assert ("snakemake more" in text, "make report" in text) == (seeds < 3, seeds >= 3)
         assert more in text

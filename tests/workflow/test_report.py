@@ -147,6 +147,53 @@ def test_it_opens_offline_with_the_verdict_first(reported, drawings, tmp_path):
     assert found["files"] == FILES
 
 
+# What sticks out to the left or right, words that nobody sees, and the order of the page.
+FIT = """
+(() => {
+  const scroller = document.querySelector('.prose').closest('.overflow-auto');
+  const out = e => { const box = e.getBoundingClientRect();
+    return box.left < -1 || box.right > innerWidth + 1 || !box.width || !box.height; };
+  const sections = [...document.querySelectorAll('.verdict > section')];
+  const matrix = sections.find(s => s.querySelector('h2')?.innerText == 'Decision matrix');
+  const shown = [...matrix.querySelectorAll('td')].filter(td => td.innerText.trim());
+  const tops = [sections[0], document.querySelector('.document > svg'), sections[1]];
+  return {
+    scrolls: [document.documentElement, scroller].map(e => e.scrollWidth > e.clientWidth),
+    out: [...document.querySelectorAll('.document > svg, .verdict p'), ...shown]
+      .filter(out).map(e => e.textContent.slice(0, 100)),
+    words: shown.map(td => td.innerText).join(' '),
+    tops: tops.map(e => e.getBoundingClientRect().top),
+  };
+})()
+"""
+
+
+@needs_chromium
+def test_the_first_page_fits_the_window(reported, tmp_path):
+    """On a laptop and on a phone: the answer, the overview, and the whole decision matrix."""
+    verdict = json.loads((reported / "results/verdict.json").read_text(encoding="utf-8"))
+    with chromium.opened(reported / "results/report.html", tmp_path) as page:
+        page.wait("document.querySelector('.document > svg')")
+        for width, height in ((1280, 800), (390, 844)):
+            page.resize(width, height)
+            found = page.evaluate(FIT)
+            assert found["scrolls"] == [False, False]
+            assert found["out"] == []
+            assert found["tops"] == sorted(found["tops"])
+            for choice in verdict["matrix"]:
+                assert choice["answer"] in found["words"] or choice["hint"] in found["words"]
+
+
+@needs_chromium
+def test_figures_are_listed_in_reading_order(reported, tmp_path):
+    with chromium.opened(reported / "results/report.html", tmp_path) as page:
+        page.wait("document.querySelector('.prose')")
+        shown = [*rows(page, "Comparison")]
+        first = page.evaluate("document.querySelector('nav tbody tr').innerText")
+    assert "01 overview" in first
+    assert len(shown) > 5
+
+
 @needs_chromium
 def test_what_is_broken_is_seen(reported, drawings, tmp_path):
     """A figure that is no drawing, a foreign script and an error do not go unnoticed."""

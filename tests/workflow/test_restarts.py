@@ -9,6 +9,8 @@ from collections import Counter
 
 import pytest
 
+from globals_heads.terminal import STOPPED
+
 OF_THE_MACHINE = {"epoch_time_s", "throughput", "peak_memory_mib"}
 TARGET = "results/summary.csv"
 # A power cut or a killed terminal; snakemake alone, as by the kernel; Ctrl-C.
@@ -97,6 +99,21 @@ def assert_same(study, undisturbed):
     expected = {p.name for p in undisturbed.path.glob("results/runs/**/*")}
     assert found == expected
     assert not study.plan(TARGET)
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_that_all_is_saved(create_longer, tmp_path):
+    """One sentence, and no exception of Snakemake, since nothing is wrong."""
+    study = create_longer(tmp_path / "study")
+    process = start(study)
+    while process.poll() is None and not [*study.path.glob("results/runs/**/checkpoint.pt")]:
+        time.sleep(0.05)
+    kill(process, "keyboard")
+    assert process.returncode == 1
+    output = (study / "output.txt").read_text(encoding="utf-8")
+    assert output.count(STOPPED) == 1
+    assert "Exception" not in output
+    assert "WorkflowError" not in output
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from globals_heads.verify import verify
 RUN = "vq/beta_1/seed_0"
 RUNS = {f"runs/{space}/beta_{beta}/seed_0" for space in ("none", "vq") for beta in (0, 1)}
 AGAIN = ("--configfile", "results/study.yaml")
+# What a run says after its answer.
+NEXT = "snakemake --profile local --configfile results/study.yaml --config seeds=3"
 # Records of what happened, which every command adds to.
 RESULTS = ("results/data/**/*", "results/runs/**/*", "results/figures/*", "results/*.*")
 MADE = ("results/data/**/*", "results/runs/*/*/*/*.*", "results/runs/*/*/*/facts/*")
@@ -59,7 +61,8 @@ def test_forgotten_options_cost_nothing(plain):
     output = plain.run("-f", model)
     assert output.count("] train ") == 1
     assert "] pack " not in output
-    plain.run()
+    assert NEXT not in output
+    assert NEXT in plain.run()
     assert verify(plain / "results") == (4, [])
 
 

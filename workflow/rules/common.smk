@@ -177,6 +177,11 @@ def inputs_of(figure, keys):
     return expand(paths, dataset=DATASET, run=[run_path(key.name) for key in keys])
 
 
+def in_reading_order(name):
+    """Return what the report's list, sorted by this text, calls a figure of the study."""
+    return f"{list(FIGURES).index(name) + 1:02d} {FIGURES[name].label}"
+
+
 def figure_inputs(wildcards):
     """Return the files that a figure of the study reads."""
     figure = FIGURES[wildcards.figure]

@@ -47,7 +47,7 @@ rule plot:
             caption="../report/figure.rst",
             category="Comparison",
             labels=lambda wildcards: {
-                "figure": FIGURES[wildcards.figure].label,
+                "figure": in_reading_order(wildcards.figure),
                 "metric": FIGURES[wildcards.figure].metric,
             },
         ),

@@ -109,11 +109,10 @@ OVERVIEW = Figure(
     label="overview",
     metric="rec_tokens, rec_globals",
     caption=(
-        "The grid at a glance. Left: the error of the tokens (rec_tokens, T). Middle: the globals "
-        "error of the ridge probe on the frozen pooled latents (G). Brackets and bars are 95 % "
-        "intervals over seeds and test events; they need three seeds. Right: one error against "
-        "the other; lines in grey are baselines without the model under test. Lower left is best. "
-        "Below: the answer of the verdict."
+        "The grid at a glance. Above: answers of the verdict. Left: the error of the tokens "
+        "(T). Middle: the globals error of the ridge probe on the frozen pooled latents (G). "
+        "Brackets and bars are 95 % intervals over seeds and test events; they need three seeds. "
+        "Right: one error against the other; grey lines are baselines. Lower left is best."
     ),
 )
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,21 +97,22 @@ class Inputs:
         """Return the facts of the baselines."""
         return read_facts(self.baselines / "baselines.csv")
 
-    def answer(self) -> list[str]:
-        """Return the sentences that the verdict begins with.
+    def verdict(self) -> dict[str, Any]:
+        """Return the content of verdict.json.
 
         Raises
         ------
         UserError
-            If verdict.json is damaged.
+            If the file cannot be read.
         """
         path = self.results / "verdict.json"
         try:
-            return list(json.loads(path.read_text(encoding="utf-8"))["answer"])
-        except (OSError, ValueError, LookupError) as error:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} holds no answer ({brief(error)}); delete it and run snakemake again."
+                f"{path} cannot be read ({brief(error)}); delete it and run snakemake again."
             ) from error
+        return content
 
     def measured(self) -> Results:
         """Return what all runs measured, those of variants included."""

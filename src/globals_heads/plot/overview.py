@@ -1,6 +1,6 @@
 """The overview: the whole grid and its answer as one figure for a slide."""
 
-import textwrap
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -28,17 +28,22 @@ TITLES = {
     "rec_tokens": "Error of the tokens (T)\ngeometric mean",
     GLOBALS: "Globals error, ridge probe (G)\nmean",
 }
-# A slide, whatever plot.width says: its size in inches, characters in a line, inches of a line.
-WIDTH, HEIGHT, LINE, LINE_HEIGHT = 40 / 3, 7.5, 140, 0.25
+# A slide, whatever plot.width says: its size, and that of a line of text, in inches.
+WIDTH, HEIGHT, LINE_HEIGHT = 40 / 3, 7.5, 0.32
+CLAIMS, BALANCED = ("2", "3", "4"), "M2"
 
 
 def overview(inputs: Inputs) -> Drawing:
-    """Draw the answer, both errors over the grid, and one against the other with the baselines."""
+    """Draw the answers, both errors over the grid, and one against the other with the baselines."""
     mpl.rcParams["font.size"] = 12
     figure = plt.figure(figsize=(WIDTH, HEIGHT))
-    answer = "\n".join(textwrap.fill(sentence, LINE) for sentence in inputs.answer())
-    below = 1 - LINE_HEIGHT * (answer.count("\n") + 1.7) / HEIGHT
-    figure.text(0.01, 0.985, answer, va="top", linespacing=1.3)
+    lines = answers(inputs.verdict())
+    for x, weight, words in zip(
+        (0.01, 0.47), ("normal", "bold"), zip(*lines, strict=True), strict=True
+    ):
+        text = figure.text(x, 0.98, "\n".join(words), va="top", linespacing=1.6, weight=weight)
+        text.set_in_layout(False)
+    below = 1 - LINE_HEIGHT * (len(lines) + 0.6) / HEIGHT
     figure.set_layout_engine("constrained", rect=(0, 0, 1, below))
     *panels, last = figure.subplots(1, 3, width_ratios=[1, 1, 1.1])
     numbers = []
@@ -49,6 +54,28 @@ def overview(inputs: Inputs) -> Drawing:
         numbers.append(cells.assign(metric=metric))
     legend(figure, draw_tradeoff(last, inputs), inputs.summary, 6)
     return figure, pd.concat(numbers)
+
+
+def answers(verdict: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what was asked and the answer in a few words; `?` marks what these runs alone show."""
+
+    def word(answer: dict[str, Any]) -> str:
+        hint = answer["hint"]
+        return f"{hint}?" if hint else str(answer["answer"])
+
+    lines = []
+    for claim in CLAIMS:
+        found = [each for each in verdict["claims"] if each["claim"] == claim]
+        if found:
+            words = ", ".join(f"{each['row']}: {word(each)}" for each in found)
+            lines.append((found[0]["text"], words))
+    for choice in (each for each in verdict["matrix"] if each["claim"] == BALANCED):
+        best = f"{choice['best'] or 'no cell'} measured best"
+        words = f"{best}; as good is the guess {choice['guess']}: {word(choice)}"
+        lines.append((choice["text"], words))
+    if any("?" in words for _, words in lines):
+        lines.append(("", "? in these runs alone; too few seeds for an answer"))
+    return lines
 
 
 def draw_tradeoff(axes: Axes, inputs: Inputs) -> list[Line2D]:

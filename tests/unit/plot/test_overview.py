@@ -1,7 +1,5 @@
 """The overview: the answer, both heat maps, and grids of any shape."""
 
-import json
-
 import matplotlib.pyplot as plt
 import pytest
 from planted_facts import plant_grid, write_tables
@@ -9,7 +7,7 @@ from planted_figures import drawn
 
 from globals_heads.errors import UserError
 from globals_heads.plot.inputs import Inputs
-from globals_heads.plot.overview import overview
+from globals_heads.plot.overview import answers, overview
 from globals_heads.plot.style import drawn_for
 from globals_heads.settings import Grid, PlotSettings
 
@@ -17,14 +15,27 @@ ALL_SPACES = ["none", "linear", "vq", "fsq", "residual_vq"]
 MANY_BETAS = list(range(12))
 
 
-def test_it_says_the_answer_and_both_errors(study):
-    answer = ["It helps.", "It costs a few tokens.", "Take none."]
-    content = json.loads((study / "verdict.json").read_text(encoding="utf-8"))
-    (study / "verdict.json").write_text(json.dumps(content | {"answer": answer}), encoding="utf-8")
+def test_it_says_the_answers_and_both_errors(study):
     words, numbers = drawn(study, "overview")
-    for word in (*answer, "geometric mean [95 % interval]", "training mean", "n = 3 per cell"):
+    for word in ("vq: ", "geometric mean [95 % interval]", "training mean", "n = 3 per cell"):
         assert word in words
     assert numbers.groupby("metric").size().to_dict() == {"rec_tokens": 4, "probe_rec_globals": 4}
+
+
+def test_answers_are_a_few_words():
+    claims = [
+        {"claim": "2", "text": "it works", "row": "none", "answer": "yes", "hint": ""},
+        {"claim": "2", "text": "it works", "row": "vq", "answer": "not resolved", "hint": "no"},
+        {"claim": "5", "text": "all are alike", "row": "grid", "answer": "no", "hint": ""},
+    ]
+    choice = {"claim": "M2", "text": "both", "answer": "no", "hint": ""}
+    choice |= {"guess": "linear/beta_1", "best": None}
+    assert answers({"claims": claims, "matrix": [choice]}) == [
+        ("it works", "none: yes, vq: no?"),
+        ("both", "no cell measured best; as good is the guess linear/beta_1: no"),
+        ("", "? in these runs alone; too few seeds for an answer"),
+    ]
+    assert len(answers({"claims": claims[:1], "matrix": []})) == 1
 
 
 @pytest.mark.parametrize(
@@ -59,6 +70,6 @@ def test_words_fit_into_their_cells(tmp_path, axes, interval):
 
 
 def test_a_damaged_verdict_is_named(study):
-    (study / "verdict.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match=r"verdict.json holds no answer"):
+    (study / "verdict.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"verdict.json cannot be read"):
         drawn(study, "overview")

@@ -2,13 +2,15 @@
 
 - yes: every component's interval lies wholly inside its region. All components are needed, so
   nothing is adjusted inside a row (intersection-union test, Berger 1982); the rows of a claim share
-  its error rate.
+  its error rate. A region between two limits takes the 90 % interval (two one-sided tests,
+  Schuirmann 1987), any other the 95 % interval.
 - no: some component's interval lies wholly outside. One of many is enough, so here all components
   of the claim share the error rate.
 - not resolved: anything else; also if a needed run is missing or diverged, and always with fewer
   than three seeds.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -222,10 +224,12 @@ def _measure(
     # Either of the two metrics can make vq win, so they share the error rate of a yes.
     num_alternatives = 2 if question.claim == "6" and _is_better(component) else 1
     num_components = sum(len(row.components) for row in rows)
+    # A claim of equality is two one-sided tests, and at each limit one of them alone can be wrong.
+    sides = 2 if all(map(math.isfinite, component.region)) else 1
     return Measured(
         component,
         estimate,
-        interval=estimate.interval(ALPHA / (len(rows) * num_alternatives)),
+        interval=estimate.interval(ALPHA * sides / (len(rows) * num_alternatives)),
         strict_interval=estimate.interval(ALPHA / num_components),
         physically_relevant=_physically_relevant(results, component, margin_physics),
     )

@@ -55,8 +55,9 @@ def test_event_errors_enter_the_intervals(tmp_path):
     row = row_of(compared(tmp_path), "reco_objects_rec_globals", NONE)
     paths = [RunFolder.of(tmp_path, key_of(NONE, s).name).events("test") for s in range(3)]
     errors = np.mean([np.load(path)["reco_objects_error"] for path in paths], axis=0)
-    se = math.hypot(0.01 / math.sqrt(3), np.std(errors, ddof=1) / math.sqrt(len(errors)))
-    assert row["high"] - row["mean"] == pytest.approx(4.302653 * se, rel=1e-6)
+    seeds, events = 0.01 / math.sqrt(3), np.std(errors, ddof=1) / math.sqrt(len(errors))
+    half_width = math.hypot(4.302653 * seeds, 1.959964 * events)
+    assert row["high"] - row["mean"] == pytest.approx(half_width, rel=1e-6)
 
 
 def test_every_metric_and_cell_has_a_row(tmp_path):

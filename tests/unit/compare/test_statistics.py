@@ -23,15 +23,21 @@ def test_an_interval_by_hand():
     assert found == pytest.approx((2 - half_width, 2 + half_width), rel=1e-6)
 
 
-def test_both_standard_errors_add_in_squares():
+def test_each_standard_error_has_its_own_quantile():
     value = Estimate(mean=1.0, se_seed=0.3, se_event=0.4, num_seeds=5)
-    assert value.se == pytest.approx(0.5)
-    assert value.interval() == pytest.approx((1 - 2.776445 * 0.5, 1 + 2.776445 * 0.5), rel=1e-6)
+    # t(4) at 97.5 % is 2.776445, the normal quantile 1.959964.
+    half_width = math.sqrt((2.776445 * 0.3) ** 2 + (1.959964 * 0.4) ** 2)
+    assert value.interval() == pytest.approx((1 - half_width, 1 + half_width), rel=1e-6)
     assert value.event_interval() == pytest.approx((1 - 1.959964 * 0.4, 1 + 1.959964 * 0.4))
 
 
+def test_seeds_that_agree_leave_the_interval_of_the_events():
+    value = Estimate(mean=1.0, se_seed=0.0, se_event=0.4, num_seeds=3)
+    assert value.interval() == value.event_interval()
+
+
 def test_an_unknown_event_error_counts_as_nothing():
-    assert Estimate(1.0, 0.3, math.nan, 5).se == 0.3
+    assert Estimate(1.0, 0.3, math.nan, 5).interval() == Estimate(1.0, 0.3, 0.0, 5).interval()
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])

@@ -79,7 +79,8 @@ def read_facts(
         if lacking := [name for name in columns if name not in table]:
             raise ValueError(f"it lacks {', '.join(lacking)}")
         for name in set(columns) - TEXT_COLUMNS:
-            table[name] = pd.to_numeric(table[name])
+            if table[name].dtype.kind not in "iufb":  # with thousands of runs, seconds count
+                table[name] = pd.to_numeric(table[name])
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read as a table of facts ({brief(error)}); "
@@ -87,9 +88,9 @@ def read_facts(
         ) from error
     if "variant" in table:
         table["variant"] = table["variant"].fillna("")  # of the plain grid
-    owners = set(map(str, table["run"])) if "run" in table else set()
+    owners = set(table["run"].unique()) if "run" in table else set()
     if key is not None and owners != {key.name}:
-        found = ", ".join(sorted(owners)) or "no run"
+        found = ", ".join(sorted(map(str, owners))) or "no run"
         raise UserError(
             f"{path} holds facts of {found}, but only {key.name} belongs there; "
             "delete it and run snakemake again."

@@ -62,6 +62,7 @@ MODULES = {
         "compare.checks",
         "compare.comparison",
         "compare.decision_matrix",
+        "compare.latex",
         "compare.page",
         "compare.questions",
         "compare.sentences",

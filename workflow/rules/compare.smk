@@ -40,6 +40,8 @@ rule compare:
     output:
         "results/manifest_compare.json",
         "results/verdict.json",
+        "results/tables/grid.tex",
+        "results/tables/decision_matrix.tex",
         "results/verdict.md",
         report(
             "results/verdict.html",

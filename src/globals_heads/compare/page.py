@@ -90,7 +90,7 @@ def page(verdict: Verdict, results: Results, settings: CompareSettings, *, html:
         expected=_expected(results, axes, by_claim),
         patterns=[_pattern(axes, by_claim, claim) for claim in IN_A_SPACE],
         between=[_between(by_claim, claim) for claim in ("4", "5", "6")],
-        matrix=[_priority(choice, answer) for choice, answer in verdict.matrix],
+        matrix=[priority_row(choice, answer) for choice, answer in verdict.matrix],
         failed=[check for check in verdict.checks if not check.passed],
         num_seeds=results.num_seeds,
         certainty=_certainty([*verdict.claims, *(answer for _, answer in verdict.matrix)]),
@@ -204,7 +204,7 @@ def _between(by_claim: Mapping[tuple[str, str], Answer], claim: str) -> list[Ent
     return [Entry(value=f"{claim} {answer.question.text}"), entry, Entry(value=MEANING[claim])]
 
 
-def _priority(choice: Choice, answer: Answer) -> list[Entry]:
+def priority_row(choice: Choice, answer: Answer) -> list[Entry]:
     """Return a row of the decision matrix."""
     because = answer.reason
     if answer.decisive and (answer.hint or not because):

@@ -12,6 +12,7 @@ from globals_heads.compare.answers import Answer, Measured, answer_all
 from globals_heads.compare.checks import sanity_checks
 from globals_heads.compare.comparison import comparison, html_table, reference_cell
 from globals_heads.compare.decision_matrix import decision_matrix
+from globals_heads.compare.latex import grid_table, matrix_table
 from globals_heads.compare.page import Verdict, page
 from globals_heads.compare.questions import claims
 from globals_heads.compare.results import Results, read_results
@@ -21,7 +22,7 @@ from globals_heads.settings import CompareSettings
 
 
 def compare(results_folder: Path, baselines_folder: Path, settings: CompareSettings) -> None:
-    """Write comparison.csv, the verdict with its numbers, and the pages of both tables.
+    """Write comparison.csv, the verdict with its numbers, and the tables as pages and for LaTeX.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ def compare(results_folder: Path, baselines_folder: Path, settings: CompareSetti
     content = json.dumps(_as_json(verdict, settings), indent=2, ensure_ascii=False)
     write_text(results_folder / "verdict.json", content + "\n")
     _write_csv(results_folder / "verdict_numbers.csv", _numbers(verdict))
+    write_text(results_folder / "tables/grid.tex", grid_table(results))
+    write_text(results_folder / "tables/decision_matrix.tex", matrix_table(verdict.matrix))
     for name, html in (("verdict.md", False), ("verdict.html", True)):
         write_text(results_folder / name, page(verdict, results, settings, html=html))
 

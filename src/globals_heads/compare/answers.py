@@ -165,8 +165,10 @@ def _answer(
         # Before runs without a result: a run that diverged is an answer to "does no run diverge?".
         answer, reason = NO, "; ".join(failed)
     elif without_result:
-        names = ", ".join(dict.fromkeys(without_result))
-        answer, reason, seen = OPEN, f"missing or diverged: {names}", ()
+        lost = list(dict.fromkeys(without_result))
+        more = f" and {len(lost) - 2} more" if len(lost) > 2 else ""
+        reason = f"missing or diverged: {', '.join(lost[:2])}{more}"
+        answer, seen = OPEN, ()
     elif num_seeds < MIN_SEEDS:
         seen = tuple(m.alone for m in measured)
         answer, reason = OPEN, f"{num_seeds} of at least {MIN_SEEDS} seeds"

@@ -144,8 +144,10 @@ def _choice(
     untested = ""
     if not results.met_is_readable and any(c.metric == "skill" for c in question.components):
         untested = "the one-parameter fit is not shown to beat the mean"
-    elif guess not in question.needs or len(question.needs) < 2:
-        untested = f"the grid has no {guess.name} or nothing beside it"
+    elif guess not in question.needs:
+        untested = "the guess is not in the grid"
+    elif len(question.needs) < 2:
+        untested = "there is nothing to compare it with"
     if untested:
         question = Question(question.claim, question.text, question.row, untested=untested)
     complete = _complete(results)

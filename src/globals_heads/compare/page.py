@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -69,8 +69,19 @@ class Entry(NamedTuple):
 Rows = list[list[Entry]]
 
 
-def page(verdict: Verdict, results: Results, settings: CompareSettings, *, html: bool) -> str:
-    """Return the page of the verdict on `results`, as HTML or as Markdown."""
+def page(
+    verdict: Verdict,
+    results: Results,
+    settings: CompareSettings,
+    downstream: Sequence[Mapping[str, Any]] = (),
+    *,
+    html: bool,
+) -> str:
+    """Return the page of the verdict on `results`, as HTML or as Markdown.
+
+    `downstream` says how a classifier did on the tokens of a cell: rows of name, auc, rejection,
+    difference (of the AUC to that of a reference), low and high.
+    """
     axes = Axes.of(results)
     by_claim = {(a.question.claim, a.question.row): a for a in verdict.claims}
     environment = Environment(
@@ -96,7 +107,15 @@ def page(verdict: Verdict, results: Results, settings: CompareSettings, *, html:
         certainty=_certainty([*verdict.claims, *(answer for _, answer in verdict.matrix)]),
         source=results.source,
         rotation=_rotation(results, axes),
-        downstream=[],
+        downstream=[
+            [
+                Entry(value=row["name"]),
+                Entry(value=f"{row['auc']:.3f}"),
+                Entry(value=number(row["rejection"])),
+                Entry(value=difference(row["difference"], row["low"], row["high"])),
+            ]
+            for row in downstream
+        ],
     )
     return re.sub("\n{3,}", "\n\n", text).rstrip() + "\n"
 
@@ -208,7 +227,7 @@ def priority_row(choice: Choice, answer: Answer) -> list[Entry]:
     """Return a row of the decision matrix."""
     because = answer.reason
     if answer.decisive and (answer.hint or not because):
-        what, value, limit = said(answer.decisive)
+        what, value, limit = said(answer.decisive, by_weight=False)
         because = f"{what}: {value}; {limit} would count"
     best = in_words(choice.best) if choice.best else "no cell qualifies"
     return [

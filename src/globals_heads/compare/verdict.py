@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,12 @@ def compare(results_folder: Path, baselines_folder: Path, settings: CompareSetti
     write_text(results_folder / "tables/summary.html", html_table("summary", results.table))
     write_text(results_folder / "tables/comparison.html", html_table("comparison", table))
     verdict = give_verdict(results, settings)
-    content = json.dumps(_as_json(verdict, settings), indent=2, ensure_ascii=False)
-    write_text(results_folder / "verdict.json", content + "\n")
-    _write_csv(results_folder / "verdict_numbers.csv", _numbers(verdict))
+    content = _as_json(verdict, settings)
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    write_text(results_folder / "verdict.json", text + "\n")
+    _write_csv(
+        results_folder / "verdict_numbers.csv", _numbers(content["claims"] + content["matrix"])
+    )
     write_text(results_folder / "tables/grid.tex", grid_table(results))
     write_text(results_folder / "tables/decision_matrix.tex", matrix_table(verdict.matrix))
     for name, html in (("verdict.md", False), ("verdict.html", True)):
@@ -72,32 +76,19 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
-def _numbers(verdict: Verdict) -> pd.DataFrame:
-    """Return every component of every answer as a row."""
-    rows = [
-        {
-            "claim": answer.question.claim,
-            "text": answer.question.text,
-            "row": answer.question.row,
-            "answer": answer.answer,
-            "hint": answer.hint,
-            "difference": m.component.name,
-            **asdict(m.estimate),
-            **{
-                f"{prefix}{end}": value
-                for prefix, interval in (
-                    ("", m.interval),
-                    ("strict_", m.strict_interval),
-                    ("event_", m.estimate.event_interval()),
-                )
-                for end, value in interval._asdict().items()
-            },
-            "needed_above": m.region.lower,
-            "needed_below": m.region.upper,
-        }
-        for answer in [*verdict.claims, *(answer for _, answer in verdict.matrix)]
-        for m in answer.measured
-    ]
+def _numbers(answers: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return a row for every component of every answer in verdict.json."""
+    said = ("claim", "text", "row", "answer", "hint")
+    rows = []
+    for answer in answers:
+        for component in answer["components"]:
+            row = {name: answer[name] for name in said}
+            for name, value in component.items():
+                if isinstance(value, list):
+                    row |= {f"{name}_low": value[0], f"{name}_high": value[1]}
+                elif name != "weights":
+                    row[name] = value
+            rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -47,13 +47,13 @@ def in_words(cell: Cell) -> str:
     return f"{cell.latent_space}, weight {cell.globals_beta}"
 
 
-def said(measured: Measured) -> Said:
-    """Return a component in words; within a latent space from the smaller to the larger weight."""
+def said(measured: Measured, *, by_weight: bool = True) -> Said:
+    """Return a component in words, `by_weight` from a smaller weight of a space to a larger."""
     metric, weights, region = measured.component[1:]
     (low, high), mean = measured.interval, measured.estimate.mean
     plus, minus = ([c for c, w in weights.items() if w * sign > 0] for sign in (1, -1))
     limit = region.lower if math.isfinite(region.lower) else region.upper
-    is_change = bool(minus) and plus[0].latent_space == minus[0].latent_space
+    is_change = by_weight and bool(minus) and plus[0].latent_space == minus[0].latent_space
     if is_change and float(plus[0].globals_beta) < float(minus[0].globals_beta):
         plus, minus, mean, low, high, limit = minus, plus, -mean, -high, -low, -limit
     kind = METRICS[metric]

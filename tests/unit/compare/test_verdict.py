@@ -93,10 +93,10 @@ def test_the_appendix_holds_the_same_numbers(tmp_path):
         rows = list(csv.DictReader(stream))
     answers = content["claims"] + content["matrix"]
     components = [component for answer in answers for component in answer["components"]]
-    assert [row["difference"] for row in rows] == [c["name"] for c in components]
+    assert [row["name"] for row in rows] == [c["name"] for c in components]
     for row, component in zip(rows, components, strict=True):
         assert float(row["mean"]) == component["mean"]
-        assert [float(row["low"]), float(row["high"])] == component["interval"]
+        assert [float(row["interval_low"]), float(row["interval_high"])] == component["interval"]
 
 
 def test_one_seed_is_said_to_be_a_hint(tmp_path):

@@ -53,7 +53,7 @@ rule compare:
             "results/verdict_numbers.csv",
             caption="../report/verdict.rst",
             category="Tables",
-            labels={"table": "numbers of the verdict", "as": "CSV file"},
+            labels={"table": "verdict", "as": "CSV file"},
         ),
         report(
             "results/comparison.csv",

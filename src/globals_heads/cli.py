@@ -291,6 +291,17 @@ def decode(
 
 
 @app.command()
+def onnx(
+    model: Model,
+    folder: Annotated[Path, typer.Argument(help="The folder of encoder.onnx and decoder.onnx.")],
+) -> None:
+    """Write the encoder and the decoder of a model.pt as ONNX files."""
+    from globals_heads.export.onnx import export_onnx
+
+    export_onnx(model, folder)
+
+
+@app.command()
 def link_runs(
     output: Annotated[Path, typer.Argument(help="The folder of links to make.")],
     results: ResultsFolder,

@@ -77,6 +77,7 @@ def command_lines():
         "evaluate": [VQ, *data],
         "encode": [f"{VQ}/model.pt", "tokens.h5", "encoded.h5"],
         "decode": [f"{VQ}/model.pt", "encoded.h5", "decoded.h5"],
+        "onnx": [f"{VQ}/model.pt", "onnx"],
         "collect": [
             *("summary.csv", "--results", ".", "--grid", grid),
             *("--baselines", "."),
@@ -294,6 +295,7 @@ BAD = [
     ("encode", MODEL, (absent, noise, hostile_torch), "copy it again"),
     ("encode", MODEL, [model("schema_version", value=1)], "schema version 1"),
     ("encode", MODEL, [model("diverged", value=True)], "diverged"),
+    ("onnx", MODEL, [cut], "copy it again"),
     ("encode", "tokens.h5", UNREADABLE, "token file"),
     ("encode", "tokens.h5", [dataset("X_val", planted((3, 2), 8.0))], "object type 8"),
     ("decode", "encoded.h5", UNREADABLE, "cannot be read as an encoded file"),

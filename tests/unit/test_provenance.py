@@ -29,7 +29,8 @@ from globals_heads.settings import Settings
 
 PACKAGE = Path(provenance.__file__).parent
 # They call the steps, or no rule runs them, and no step imports them.
-ENTRY_POINTS = {"__init__", "__main__", "cli", "verify", "export.encode", "export.encoded_file"}
+ENTRY_POINTS = {"__init__", "__main__", "cli", "verify"}
+ENTRY_POINTS |= {"export.encode", "export.encoded_file", "export.onnx"}
 # Sub-commands whose name does not begin with the name of their code digest.
 DIGEST_OF = {"merge": "simulate"}
 # The registry imports what draws a figure only when it is drawn.

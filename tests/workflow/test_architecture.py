@@ -37,6 +37,8 @@ HOMES = {
     "fastjet": "data/",
     "awkward": "data/",
     "matplotlib": "plot/",
+    "onnx": "export/",
+    "onnxruntime": "nowhere",
     "snakemake": "nowhere",
 }
 

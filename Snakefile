@@ -29,6 +29,14 @@ if TRAIN:
 
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+
+
+# Neither does a study that ends with the autoencoders train classifiers.
+if STUDY.downstream and MEASURE:
+
+    include: "workflow/rules/downstream.smk"
+
+
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/export.smk"
 include: "workflow/rules/plot.smk"

@@ -127,6 +127,7 @@ Run = Annotated[Path, typer.Argument(help="The run's folder, which holds its cfg
 Data = Annotated[Path, typer.Option(help="The packed file.")]
 Model = Annotated[Path, typer.Argument(help="The model.pt of a run; nothing else is needed.")]
 Layout = Literal["objects", "binned"]
+Events = Literal["none", "generated", "given"]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 GridOption = Annotated[
     Grid, typer.Option(parser=_parsed(Grid), metavar="JSON", help="The axes of the study.")
@@ -302,6 +303,29 @@ def onnx(
 
 
 @app.command()
+def downstream_events(
+    output: Output,
+    data: Data,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the classifier.")],
+    threads: Threads = 1,
+) -> None:
+    """Tell tttt from the rest by the original events."""
+    from globals_heads.downstream.classify import classify_events
+    from globals_heads.packed import open_packed
+
+    classify_events(open_packed(data), output, seed, threads)
+
+
+@app.command()
+def downstream_run(run: Run, data: Data, threads: Threads = 1) -> None:
+    """Tell tttt from the rest by a run's reconstructed objects, and by its codes or latents."""
+    from globals_heads.downstream.classify import classify_run
+    from globals_heads.packed import open_packed
+
+    classify_run(open_packed(data), RunFolder(run), threads)
+
+
+@app.command()
 def link_runs(
     output: Annotated[Path, typer.Argument(help="The folder of links to make.")],
     results: ResultsFolder,
@@ -336,6 +360,9 @@ def compare(
     results: ResultsFolder,
     baselines: BaselinesFolder,
     settings: Annotated[CompareSettings, settings_option(CompareSettings)],
+    downstream_of: Annotated[
+        Events, typer.Option(help="Add the numbers of the downstream stage; who made the events.")
+    ] = "none",
 ) -> None:
     """Compare all cells and answer the study's questions.
 
@@ -345,8 +372,9 @@ def compare(
     from globals_heads.compare import verdict
 
     started = datetime.now(UTC)
-    verdict.compare(results, baselines, settings)
+    verdict.compare(results, baselines, settings, downstream_of)
     outputs = [*results.glob("verdict*.*"), *results.glob("tables/*"), results / "comparison.csv"]
+    outputs += [results / "downstream.csv"] if downstream_of != "none" else []
     _record(results / "manifest_compare.json", "compare", settings, outputs, started)
 
 

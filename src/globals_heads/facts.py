@@ -54,6 +54,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint.pt"
         self.status_file = path / "status.json"
         self.figures = path / "figures"
+        self.downstream = path / "facts" / "downstream_test.npz"
 
     @classmethod
     def of(cls, results: Path, run: str) -> "RunFolder":

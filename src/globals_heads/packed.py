@@ -1,9 +1,9 @@
 """The packed file: normalised events that every training and evaluation reads, memory-mapped.
 
 A packed file holds for each split the normalised features of all real objects one after the
-other, their types, the offsets at which events begin, and the normalised globals; and, as the
-attribute `info`, all that turns them back into GeV and radians. `data/pack.py` writes it. This
-module knows nothing of torch and of the data stage.
+other, their types, the offsets at which events begin, the normalised globals, and the labels; and,
+as the attribute `info`, all that turns them back into GeV and radians. `data/pack.py` writes it.
+This module knows nothing of torch and of the data stage.
 """
 
 import json
@@ -23,9 +23,15 @@ from globals_heads.files import open_hdf5
 from globals_heads.kinematics import components, wrap_angle
 from globals_heads.settings import PackSettings
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SPLITS = ("train", "val", "test")
-_ARRAYS = {"features": "float32", "types": "uint8", "offsets": "int64", "globals": "float32"}
+_ARRAYS = {
+    "features": "float32",
+    "types": "uint8",
+    "offsets": "int64",
+    "globals": "float32",
+    "labels": "int64",
+}
 
 
 @dataclass(frozen=True)
@@ -160,12 +166,15 @@ class PackedSplit:
         Event i owns the objects offsets[i] to offsets[i + 1], shape (N + 1,).
     globals
         Normalised globals, float32, shape (N, 2).
+    labels
+        Process of each event, shape (N,).
     """
 
     features: NDArray[np.float32]
     types: NDArray[np.uint8]
     offsets: NDArray[np.int64]
     globals: NDArray[np.float32]
+    labels: NDArray[np.int64]
 
     @property
     def num_events(self) -> int:
@@ -180,6 +189,7 @@ class PackedSplit:
             types=self.types[first:last],
             offsets=self.offsets[start : stop + 1] - first,
             globals=self.globals[start:stop],
+            labels=self.labels[start:stop],
         )
 
     def gather(self, order: NDArray[np.integer[Any]]) -> "PackedSplit":
@@ -193,10 +203,13 @@ class PackedSplit:
             types=self.types[objects],
             offsets=offsets,
             globals=self.globals[order],
+            labels=self.labels[order],
         )
 
 
-def pack_events(types: NDArray[Any], objects: Array, met: Array, info: DataInfo) -> PackedSplit:
+def pack_events(
+    types: NDArray[Any], objects: Array, met: Array, labels: NDArray[np.int64], info: DataInfo
+) -> PackedSplit:
     """Return events as the network sees them.
 
     Parameters
@@ -207,6 +220,8 @@ def pack_events(types: NDArray[Any], objects: Array, met: Array, info: DataInfo)
         (E, pT, eta, phi) in GeV and radians, shape (N, S, 4).
     met
         (MET, METphi) in GeV and radians, shape (N, 2).
+    labels
+        Process of each event, shape (N,).
     info
         The normalisation.
     """
@@ -218,6 +233,7 @@ def pack_events(types: NDArray[Any], objects: Array, met: Array, info: DataInfo)
         types=types[real].astype(np.uint8),
         offsets=np.concatenate([[0], np.cumsum(real.sum(axis=1))]).astype(np.int64),
         globals=target.astype(np.float32),
+        labels=labels,
     )
 
 
@@ -293,6 +309,7 @@ def _check(name: str, split: PackedSplit, info: DataInfo) -> None:
         split.features.shape != (num_objects, len(info.features.names))
         or split.types.shape != (num_objects,)
         or split.globals.shape != (split.num_events, len(info.globals.names))
+        or split.labels.shape != (split.num_events,)
         or split.offsets[0] != 0
         or (np.diff(split.offsets) < 0).any()
     ):

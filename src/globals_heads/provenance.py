@@ -55,6 +55,7 @@ MODULES = {
     "evaluate": _MEASURED,
     "baselines": (*_MEASURED, "evaluate.baselines"),
     "best": ("export.best", "export.model_card", "facts", "tables"),
+    "downstream": (*_LEARNED, "downstream.classifier", "downstream.classify"),
     "collect": ("compare.summary", "facts", "tables"),
     "compare": (
         *_RESULTS,
@@ -62,6 +63,7 @@ MODULES = {
         "compare.checks",
         "compare.comparison",
         "compare.decision_matrix",
+        "compare.downstream",
         "compare.latex",
         "compare.page",
         "compare.questions",
@@ -71,6 +73,8 @@ MODULES = {
     ),
     "plot": (
         *_RESULTS,
+        "compare.downstream",
+        "plot.downstream",
         "plot.epochs",
         "plot.figures",
         "plot.grid",

@@ -390,6 +390,8 @@ class Settings(Grid, ObjectTypesSettings):
     """What counts as a difference; changing these trains nothing."""
     plot: PlotSettings = PlotSettings()
     """How figures look; changing these trains nothing."""
+    downstream: bool = False
+    """Train a classifier on original, reconstructed and encoded events; see downstream.yaml."""
     choose: Annotated[ChooseSettings, BeforeValidator(_as_priority, str | ChooseSettings)] = (
         ChooseSettings()
     )

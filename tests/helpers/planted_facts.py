@@ -45,6 +45,7 @@ def plant_run(runs, settings, key, losses=(3.0, 1.0, 2.0)):
     finite = bool(np.isfinite(losses).all())
     write_metrics(folder.metrics("test"), key, about + (measured(key) if finite else []))
     write_arrays(folder.events("test"), **(event_errors(key) if finite else {}))
+    write_arrays(folder.downstream, **(downstream_scores(key) if finite else {}))
     folder.settings.write_text(yaml.safe_dump(cfg.model_dump()))
     folder.model.touch()  # there, as after a training, and not read here
 
@@ -84,6 +85,28 @@ def event_errors(key):
     }
 
 
+IS_SIGNAL = np.arange(NUM_EVENTS) % 2 == 0
+
+
+def downstream_scores(key):
+    """Return a classifier's outputs: worse on codes or latents than on reconstructed objects."""
+    rng = np.random.default_rng(key.seed)
+    noise = rng.normal(size=(2, NUM_EVENTS))
+    return {
+        "reconstructed": noise[0] + 2.0 * IS_SIGNAL,
+        "encoded": noise[0] + noise[1] + 2.0 * IS_SIGNAL,
+    }
+
+
+def plant_downstream(folder, num_seeds=3):
+    """Write a classifier's outputs on the original events."""
+    for seed in range(num_seeds):
+        rng = np.random.default_rng(seed)
+        scores = rng.normal(size=NUM_EVENTS) + 2.1 * IS_SIGNAL
+        path = folder / f"downstream/seed_{seed}.npz"
+        write_arrays(path, original=scores, is_signal=IS_SIGNAL.astype(float))
+
+
 def plant_baselines(folder):
     """Write the facts and errors per event of a data set."""
     rng = np.random.default_rng(9)
@@ -97,6 +120,7 @@ def plant_baselines(folder):
     known = {"linear_fit_error": 0.3, "training_mean_error": 1.0}
     errors = {name: np.full(NUM_EVENTS, error) for name, error in known.items()}
     write_arrays(folder / "events_test.npz", **errors)
+    plant_downstream(folder)
 
 
 def plant_grid(folder, grid):
@@ -111,4 +135,4 @@ def plant_grid(folder, grid):
 def write_tables(folder, grid):
     """Write summary.csv, comparison.csv and the verdict from the facts of all runs."""
     collect(grid, folder, folder / "baselines.csv", folder / "summary.csv", ())
-    compare(folder, folder, CompareSettings())
+    compare(folder, folder, CompareSettings(), "generated")

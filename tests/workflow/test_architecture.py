@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "data": set(),
     "train": set(),
     "evaluate": {"train"},
+    "downstream": {"train"},
     "export": {"data", "train"},
     "compare": set(),
     "plot": {"compare"},
@@ -31,7 +32,7 @@ ENTRY_POINTS = {
 }
 # Where a heavy package may be imported.
 HOMES = {
-    "torch": ("train/", "evaluate/", "export/"),
+    "torch": ("train/", "evaluate/", "downstream/", "export/"),
     "vector_quantize_pytorch": "nowhere",
     "pythia8mc": "data/",
     "fastjet": "data/",

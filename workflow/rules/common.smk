@@ -165,6 +165,15 @@ def run_files(*names):
     return expand("results/{run}/{name}", run=runs, name=names or RUN_FILES)
 
 
+def downstream_files():
+    """Return the outputs of all classifiers; none if the study has no downstream stage."""
+    if not STUDY.downstream:
+        return []
+    seeds = sorted({key.seed for key in RUNS})
+    originals = expand(f"{BASELINES}/downstream/seed_{{seed}}.npz", seed=seeds)
+    return originals + run_files("facts/downstream_test.npz")
+
+
 def figure_files():
     """Return all files of the figures that compare runs."""
     names = figures_of(STUDY)

@@ -35,6 +35,7 @@ rule compare:
     input:
         run_files("cfg.yaml"),
         run_files("facts/events_test.npz"),
+        downstream_files(),
         "results/summary.csv",
         baselines=f"{BASELINES}/events_test.npz",
     output:
@@ -43,6 +44,7 @@ rule compare:
         "results/tables/grid.tex",
         "results/tables/decision_matrix.tex",
         "results/verdict.md",
+        *(["results/downstream.csv"] if STUDY.downstream else []),
         report(
             "results/verdict.html",
             caption="../report/verdict.rst",
@@ -80,7 +82,13 @@ rule compare:
     params:
         baselines=subpath(input.baselines, parent=True),
         settings=STUDY.compare.model_dump_json(),
+        downstream_of=(
+            "none"
+            if not STUDY.downstream
+            else "generated" if STUDY.data is None else "given"
+        ),
         code=provenance.code_digest("compare"),
     shell:
         "python -m globals_heads compare --results results --baselines {params.baselines}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        " --settings {params.settings:q} --downstream-of {params.downstream_of}"
+        " > {log} 2>&1"

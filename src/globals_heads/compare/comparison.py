@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from globals_heads.compare import downstream
 from globals_heads.compare.results import Cell, Results
 from globals_heads.compare.statistics import Estimate
 from globals_heads.settings import CompareSettings, format_beta
@@ -26,6 +27,7 @@ METRICS = (
     "probe_met_component_rms_gev",
     "probe_met_dphi_sigma68_rad",
     "perplexity",
+    *downstream.METRICS,
 )
 
 PAGE = """\

@@ -5,24 +5,30 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
+from globals_heads.compare import downstream
 from globals_heads.compare.answers import Answer, Measured, answer_all
 from globals_heads.compare.checks import sanity_checks
 from globals_heads.compare.comparison import comparison, html_table, reference_cell
 from globals_heads.compare.decision_matrix import decision_matrix
 from globals_heads.compare.latex import grid_table, matrix_table
 from globals_heads.compare.page import Verdict, page
-from globals_heads.compare.questions import claims
+from globals_heads.compare.questions import Axes, claims
 from globals_heads.compare.results import Results, read_results
 from globals_heads.compare.sentences import opening, remark, warnings
 from globals_heads.files import write_text
 from globals_heads.settings import CompareSettings
 
 
-def compare(results_folder: Path, baselines_folder: Path, settings: CompareSettings) -> None:
+def compare(
+    results_folder: Path,
+    baselines_folder: Path,
+    settings: CompareSettings,
+    downstream_of: Literal["none", "generated", "given"] = "none",
+) -> None:
     """Write comparison.csv, the verdict with its numbers, and the tables as pages and for LaTeX.
 
     Parameters
@@ -31,8 +37,14 @@ def compare(results_folder: Path, baselines_folder: Path, settings: CompareSetti
         See `read_results`; everything is written into the first.
     settings
         The reference cell and the margins.
+    downstream_of
+        Whether the runs have the numbers of the downstream stage, and who made the events; with
+        them, downstream.csv is written, too.
     """
     results = read_results(results_folder, baselines_folder)
+    if downstream_of != "none":
+        results = downstream.with_downstream(results, results_folder, baselines_folder)
+        _write_csv(results_folder / "downstream.csv", downstream.run_table(results))
     reference = reference_cell(settings)
     if reference not in results.statuses:
         print(
@@ -45,6 +57,10 @@ def compare(results_folder: Path, baselines_folder: Path, settings: CompareSetti
     write_text(results_folder / "tables/comparison.html", html_table("comparison", table))
     verdict = give_verdict(results, settings)
     content = _as_json(verdict, settings)
+    if downstream_of != "none":
+        beta = Axes.of(results).standard
+        generated = downstream_of == "generated"
+        content["downstream"] = downstream.verdict_rows(results, beta, generated=generated)
     text = json.dumps(content, indent=2, ensure_ascii=False)
     write_text(results_folder / "verdict.json", text + "\n")
     _write_csv(

@@ -63,7 +63,7 @@ def pack(
     for name, events in splits.items():
         checks.check_objects(events.objects[real[name]], settings, f"{name} split of {source}")
     train, num_features = splits["train"], 5 if settings.features == "log" else 4
-    num_bytes = sum(each.sum() * (4 * num_features + 1) + len(each) * 16 for each in real.values())
+    num_bytes = sum(each.sum() * (4 * num_features + 1) + len(each) * 24 for each in real.values())
     require_disk_space(output, num_bytes)
     info = DataInfo(
         features=_fit_features(features_of(train.objects[real["train"]], settings), settings),
@@ -85,7 +85,7 @@ def pack(
         file.attrs["info"] = json.dumps(info.as_dict())
         file.attrs["source"] = read
         for name, events in splits.items():
-            packed = pack_events(events.types, events.objects, events.met, info)
+            packed = pack_events(events.types, events.objects, events.met, events.labels, info)
             group = file.create_group(name)
             for field in fields(packed):
                 group[field.name] = getattr(packed, field.name)

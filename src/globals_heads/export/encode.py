@@ -103,7 +103,7 @@ def encode(trained: TrainedModel, events: Events) -> Encoded:
         )
     if real.any():
         check_objects(events.objects[real].astype(np.float64), info.pack, "events to encode")
-    split = pack_events(events.types, events.objects, events.met, info)
+    split = pack_events(events.types, events.objects, events.met, events.labels, info)
     period = normalised_period(info.features, CPU)
     tokens, pooled, globals_, errors = [], [], [], []
     # The batches of the evaluation: others give other rounding errors.

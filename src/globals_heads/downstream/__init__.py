@@ -1,0 +1,1 @@
+"""The next phase: the same small classifier on events as they are, reconstructed, and encoded."""

@@ -47,7 +47,7 @@ from globals_heads.status import (
     watched,
 )
 from globals_heads.train.signals import EXIT_CODE, Stopped, stop_requests
-from globals_heads.validation import M, load_yaml, validated
+from globals_heads.validation import M, load_yaml, require_pythia, validated
 
 WATCH_INTERVAL_S = 2.0
 PIPE_WIDTH = 1000
@@ -154,6 +154,7 @@ def simulate(
     object_types: ObjectTypes,
 ) -> None:
     """Simulate one shard of events with Pythia, FastJet and a fast detector."""
+    require_pythia()
     from globals_heads.data.sample import simulate_shard
 
     simulate_shard(settings, object_types, shard, num_events, output)

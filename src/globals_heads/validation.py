@@ -7,6 +7,7 @@ import re
 import reprlib
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -148,6 +149,18 @@ def require_data(data: str | None) -> None:
         raise UserError(f"{what}, and Snakemake replaces {{names}} and <names> in paths; {rename}.")
     if not os.access(path, os.R_OK):
         raise UserError(f"{what}, which you may not read; {remedy}.")
+
+
+def require_pythia() -> None:
+    """Check that events can be made here, or raise `UserError`."""
+    missing = [name for name in ("pythia8mc", "fastjet") if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            "The setting data is null, which makes events with Pythia 8, but "
+            f"{' and '.join(missing)} cannot be found (there are wheels for Python 3.11 to 3.13 on "
+            "Linux x86_64 and on macOS 15 arm64 only); give events of your own with "
+            "--config data=PATH, or make them on such a machine."
+        )
 
 
 def require_results(path: Path) -> None:

@@ -59,7 +59,7 @@ def same(values):
     ("damage", "part"),
     [
         *((damage, "") for damage in UNREADABLE),
-        (attribute("schema_version", 99), "schema version 99, this code reads 2"),
+        (attribute("schema_version", 99), "schema version 99, this code reads 3"),
         (attribute("info", "[]"), "Error"),
         (dataset("train/features", same, chunks=(10, 5), compression="gzip"), "one piece"),
         (dataset("train/features", same, dtype="f8"), "features of train are float64"),

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from globals_heads import validation
 from globals_heads.errors import UserError
 from globals_heads.validation import require_data, require_results
 
@@ -54,3 +55,10 @@ def test_the_folder_of_results_is_one_that_can_be_written_to(tmp_path, monkeypat
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(UserError, match="results cannot be written to; make it a folder"):
         require_results(tmp_path / "results")
+
+
+def test_a_machine_without_pythia_is_told_what_to_do(monkeypatch):
+    validation.require_pythia()
+    monkeypatch.setattr(validation, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pythia8mc and fastjet cannot be found .*data=PATH"):
+        validation.require_pythia()

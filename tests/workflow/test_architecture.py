@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.markers import Marker
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/globals_heads"
@@ -85,7 +86,7 @@ def test_stages_import_one_way(path):
 
 
 def pins(entries):
-    return dict(entry.split("==") for entry in entries)
+    return dict(entry.partition(";")[0].split("==") for entry in entries)
 
 
 def project_pins():
@@ -108,3 +109,38 @@ def test_rules_name_existing_files():
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for name in re.findall(r'"(\.\./[^"]+)"', path.read_text(encoding="utf-8")):
             assert (path.parent / name).is_file(), f"{path.name} names {name}"
+
+
+MARKER = next(
+    entry.partition(";")[2]
+    for entry in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    if entry.startswith("pythia8mc")
+)
+LINUX = {
+    "python_version": "3.13",
+    "sys_platform": "linux",
+    "platform_machine": "x86_64",
+    "platform_version": "#1 SMP Debian 6.1.0-37",
+}
+MAC = {
+    "sys_platform": "darwin",
+    "platform_machine": "arm64",
+    "platform_version": "Darwin Kernel Version 24.1.0: Thu Oct 10",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, True),
+        ({"python_version": "3.11"}, True),
+        ({"python_version": "3.14"}, False),
+        ({"platform_machine": "aarch64"}, False),
+        (MAC, True),
+        (MAC | {"platform_version": "Darwin Kernel Version 23.6.0: Mon Jul 29"}, False),
+        (MAC | {"platform_machine": "x86_64"}, False),
+        ({"sys_platform": "win32"}, False),
+    ],
+)
+def test_pythia_is_left_out_where_it_has_no_wheel(change, wanted):
+    assert Marker(MARKER).evaluate(LINUX | change) is wanted

@@ -19,7 +19,12 @@ try:
     from globals_heads.settings import Settings, run_path
     from globals_heads.study import forgotten, remember
     from globals_heads.terminal import ENOUGH_SEEDS, STOPPED, Terminal, answer
-    from globals_heads.validation import require_data, require_results, validated
+    from globals_heads.validation import (
+        require_data,
+        require_pythia,
+        require_results,
+        validated,
+    )
 except ModuleNotFoundError as error:
     sys.exit(
         f"The Python that runs snakemake ({sys.executable}) lacks {error.name}: set up the "
@@ -42,6 +47,10 @@ try:
     STUDY = validated(Settings, config, "config/config.yaml, --configfile or --config")
     require_data(STUDY.data)
     require_results(RESULTS)
+    # Events that are there need no Pythia.
+    made = RESULTS / "data" / provenance.source_name(STUDY) / "events.h5"
+    if STUDY.data is None and STUDY.missing_runs == "train" and not made.exists():
+        require_pythia()
     # A job parses this file, too, but it was started by a command that has passed.
     if workflow.is_main_process:
         COMMAND, _ = get_argument_parser().parse_known_args()

@@ -41,6 +41,7 @@ os.environ |= {
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PYTHONPATH={shlex.quote(str(provenance.PACKAGE.parent))}; ")
 
+ROOT = Path(str(workflow.current_basedir)).parents[1]
 RESULTS = Path("results")
 # A wrong config ends with one sentence before anything is planned.
 try:
@@ -208,7 +209,12 @@ def figure_inputs(wildcards):
 
 
 def require_targets():
-    """End with one sentence if a target of the command is no file or rule of this study."""
+    """End with one sentence if a target of the command is no file or rule of this study.
+
+    A workflow that uses the study as a module has targets of its own.
+    """
+    if Path(workflow.main_snakefile).parent not in (ROOT, ROOT / "workflow"):
+        return
     files = [str(file) for rule in workflow.rules for file in rule.output]
     files = [*rules.all.input, *(file for file in files if "{" not in file)]
     known = {name: f"make {name}" for name in ("report", "partial", "status")}

@@ -216,12 +216,12 @@ def verdict_rows(results: Results, beta: str, *, generated: bool) -> dict[str, A
                 "cell": cell.name,
                 "latent_space": cell.latent_space,
                 "globals_beta": beta,
-                "sentence": _sentence(cell, estimates),
                 "numbers": {name: _as_json(value) for name, value in estimates.items()},
             }
         )
     return {
         "question": "What does a latent space cost a classifier of tttt against the rest?",
+        "globals_beta": beta,
         "is_demonstration": generated,
         "note": "A demonstration: the events were made here, and their processes are told apart by "
         "how they were made."
@@ -231,24 +231,6 @@ def verdict_rows(results: Results, beta: str, *, generated: bool) -> dict[str, A
         + ".",
         "rows": rows,
     }
-
-
-def _sentence(cell: Cell, estimates: Mapping[str, Estimate]) -> str:
-    original = estimates[metric(ORIGINAL, "auc")].mean
-    if math.isnan(original):
-        return f"{cell.name}: no finished run."
-    parts = []
-    for kind, name in (
-        (RECONSTRUCTED, "reconstructed objects"),
-        (ENCODED, "codes or latents"),
-    ):
-        value = estimates[metric(kind, "auc", difference=True)]
-        low, high = value.interval()
-        only = ""
-        if math.isnan(low):
-            (low, high), only = value.event_interval(), "these runs alone: "
-        parts.append(f"{value.mean:+.4f} ({only}{low:+.4f} to {high:+.4f}) on {name}")
-    return f"{cell.name}: AUC {original:.3f} on the original objects, {' and '.join(parts)}."
 
 
 def _as_json(value: Estimate) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from globals_heads.compare import downstream as classifiers
 from globals_heads.compare.answers import NO, OPEN, TIE, UNTESTED, YES, Answer, Measured
 from globals_heads.compare.checks import Check
 from globals_heads.compare.decision_matrix import Choice
@@ -73,14 +74,13 @@ def page(
     verdict: Verdict,
     results: Results,
     settings: CompareSettings,
-    downstream: Sequence[Mapping[str, Any]] = (),
+    downstream: Mapping[str, Any] | None = None,
     *,
     html: bool,
 ) -> str:
     """Return the page of the verdict on `results`, as HTML or as Markdown.
 
-    `downstream` says how a classifier did on the tokens of a cell: rows of name, auc, rejection,
-    difference (of the AUC to that of a reference), low and high.
+    `downstream` is what `downstream.verdict_rows` returns.
     """
     axes = Axes.of(results)
     by_claim = {(a.question.claim, a.question.row): a for a in verdict.claims}
@@ -107,17 +107,26 @@ def page(
         certainty=_certainty([*verdict.claims, *(answer for _, answer in verdict.matrix)]),
         source=results.source,
         rotation=_rotation(results, axes),
-        downstream=[
-            [
-                Entry(value=row["name"]),
-                Entry(value=f"{row['auc']:.3f}"),
-                Entry(value=number(row["rejection"])),
-                Entry(value=difference(row["difference"], row["low"], row["high"])),
-            ]
-            for row in downstream
-        ],
+        downstream=downstream,
+        downstream_rows=[_downstream(row) for row in (downstream or {"rows": []})["rows"]],
     )
     return re.sub("\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def _downstream(row: Mapping[str, Any]) -> list[Entry]:
+    """Return a latent space's row of AUCs: original events, and what its cell changes."""
+    changes = []
+    for kind in (classifiers.RECONSTRUCTED, classifiers.ENCODED):
+        found = row["numbers"][classifiers.metric(kind, "auc", difference=True)]
+        limits = found["interval"] if found["interval"][0] is not None else found["event_interval"]
+        mean, low, high = (math.nan if n is None else n for n in (found["mean"], *limits))
+        changes.append(Entry(value="" if math.isnan(mean) else difference(mean, low, high)))
+    known = row["numbers"][classifiers.metric(classifiers.ORIGINAL, "auc")]["mean"]
+    return [
+        Entry(value=row["latent_space"]),
+        Entry(value="no finished run" if known is None else f"{known:.3f}"),
+        *changes,
+    ]
 
 
 def _word(word: str, answer: Answer) -> str:

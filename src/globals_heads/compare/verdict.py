@@ -69,7 +69,10 @@ def compare(
     write_text(results_folder / "tables/grid.tex", grid_table(results))
     write_text(results_folder / "tables/decision_matrix.tex", matrix_table(verdict.matrix))
     for name, html in (("verdict.md", False), ("verdict.html", True)):
-        write_text(results_folder / name, page(verdict, results, settings, html=html))
+        write_text(
+            results_folder / name,
+            page(verdict, results, settings, content.get("downstream"), html=html),
+        )
 
 
 def give_verdict(results: Results, settings: CompareSettings) -> Verdict:

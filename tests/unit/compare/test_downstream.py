@@ -99,10 +99,10 @@ def test_the_verdict_has_a_row_for_each_latent_space(tmp_path):
     name = metric("encoded", "auc", difference=True)
     low, high = row["numbers"][name]["interval"]
     assert low < row["numbers"][name]["mean"] < high < 0
-    assert (
-        f"{row['numbers'][name]['mean']:+.4f} ({low:+.4f} to {high:+.4f}) on codes"
-        in (row["sentence"])
-    )
+    page = (tmp_path / "verdict.md").read_text()
+    shown = next(line for line in page.splitlines() if line.startswith("| vq | 0."))
+    assert f"{row['numbers'][name]['mean']:.3f}".replace("-", "−") in shown
+    assert found["note"] in page
     runs = pd.read_csv(tmp_path / "downstream.csv")
     assert len(runs) == 18
     of_cell = runs[(runs["latent_space"] == "vq") & (runs["globals_beta"] == 1)]

@@ -31,8 +31,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 
 
-# Neither does a study that ends with the autoencoders train classifiers.
-if STUDY.downstream and MEASURE:
+if STUDY.downstream:
 
     include: "workflow/rules/downstream.smk"
 

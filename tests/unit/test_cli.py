@@ -78,6 +78,8 @@ def command_lines():
         "encode": [f"{VQ}/model.pt", "tokens.h5", "encoded.h5"],
         "decode": [f"{VQ}/model.pt", "encoded.h5", "decoded.h5"],
         "onnx": [f"{VQ}/model.pt", "onnx"],
+        "downstream-events": ["downstream/seed_0.npz", "--seed", "0", *data],
+        "downstream-run": [VQ, *data],
         "collect": [
             *("summary.csv", "--results", ".", "--grid", grid),
             *("--baselines", "."),
@@ -296,6 +298,9 @@ BAD = [
     ("encode", MODEL, [model("schema_version", value=1)], "schema version 1"),
     ("encode", MODEL, [model("diverged", value=True)], "diverged"),
     ("onnx", MODEL, [cut], "copy it again"),
+    ("downstream-run", MODEL, [cut], "as a model.pt"),
+    ("downstream-run", "packed.h5", [info(met_scale_gev=1.0)], "other packed data"),
+    ("downstream-events", "packed.h5", [dataset("val/labels", lambda y: y * 0)], "label 1 (tttt)"),
     ("encode", "tokens.h5", UNREADABLE, "token file"),
     ("encode", "tokens.h5", [dataset("X_val", planted((3, 2), 8.0))], "object type 8"),
     ("decode", "encoded.h5", UNREADABLE, "cannot be read as an encoded file"),

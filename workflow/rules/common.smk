@@ -96,6 +96,8 @@ PACKED = f"{BASELINES}/packed.h5"
 # trained runs, if there are packed data.
 TRAIN = STUDY.missing_runs == "train"
 MEASURE = TRAIN or Path(PACKED).exists()
+if not TRAIN:  # classifiers are trained, too
+    STUDY = STUDY.model_copy(update={"downstream": False})
 if not MEASURE and not Path(BASELINES, "baselines.csv").exists():
     sys.exit(
         f"Error: {BASELINES} was never made, so there is nothing to show; run snakemake with "

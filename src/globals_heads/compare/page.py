@@ -259,9 +259,9 @@ def _certainty(answers: Sequence[Answer]) -> str:
         "more test events": by_events,
         "the missing or diverged runs": len(unresolved) - len(estimates),
     }
-    need = listed([f"{count} for {cause}" for cause, count in causes.items() if count])
+    need = listed([f"{count} for want of {cause}" for cause, count in causes.items() if count])
     text = f"{len(unresolved)} of {len(tested)} answers are not resolved"
-    return f"{text}: they wait, {need}." if need else f"{text}."
+    return f"{text}: {need}." if need else f"{text}."
 
 
 def _rotation(results: Results, axes: Axes) -> Rows:

@@ -94,21 +94,16 @@ def _ends_early(results: Results, cell: Cell) -> bool:
 def _by_answer(answers: Sequence[tuple[str, Answer]], texts: Mapping[str, str]) -> str:
     """Return sentences that say what was answered, the latent spaces with one answer together.
 
-    Parameters
-    ----------
-    answers
-        What was answered, a key of `texts`, with the answer that holds it.
-    texts
-        What to say, with {} for the latent spaces.
+    Each answer comes with a key of `texts`, which say it with {} for the latent spaces.
     """
     sentences = []
     for key, text in texts.items():
         group = [answer for word, answer in answers if word == key]
         if group:
-            hint = group[0].hint and key not in (OPEN, UNTESTED)
-            seeds = SEEDS[group[0].num_seeds] if hint else ""
-            suggests = f"{seeds} suggest{'s' if seeds == SEEDS[1] else ''} that " if hint else ""
-            sentence = suggests + text.format(listed([a.question.row for a in group]))
+            sentence = text.format(listed([a.question.row for a in group]))
+            if group[0].hint and not text.startswith("whether"):
+                n = group[0].num_seeds
+                sentence = f"{SEEDS[n]} suggest{'s' if n == 1 else ''} that {sentence}"
             sentences.append(sentence[0].upper() + sentence[1:] + ".")
     return " ".join(sentences)
 
@@ -140,17 +135,15 @@ def _helps(axes: Axes, works: Sequence[Answer]) -> str:
 
 
 def _globals_errors(results: Results, axes: Axes) -> str:
-    changes, errors = [], []
-    for space in axes.spaces:
+    changes, falls = [], []
+    for space in axes.spaces if len(axes.betas) > 1 else ():
         off, on = (results.mean(GLOBALS, Cell(space, b)) for b in (axes.off, axes.standard))
         if math.isfinite(off + on):
-            errors.append((off, on))
+            falls.append(on < off)
             changes.append(f"from {off:.2f} to {on:.2f} in {space}")
-    if not changes or len(axes.betas) == 1:
+    if not changes:
         return ""
-    verb = "goes"
-    if all(on < off for off, on in errors) or all(on > off for off, on in errors):
-        verb = "falls" if errors[0][1] < errors[0][0] else "rises"
+    verb = "falls" if all(falls) else "goes" if any(falls) else "rises"
     fit = results.table["linear_fit_rec_globals"].mean()
     return (
         f"With weight {axes.standard} instead of {axes.off}, the error of MET read from the latents"
@@ -215,39 +208,36 @@ def _spaces(axes: Axes, answers: Sequence[Answer]) -> str:
     """Return how the latent spaces compare: what claim 6, 5 or 4 says, then the differences."""
     if len(axes.spaces) == 1:
         return f"The grid has the latent space {axes.spaces[0]} alone."
-    worse, alike, wins = (
-        next(a for a in answers if a.question.claim == claim) for claim in ("4", "5", "6")
-    )
-    rivals = [space for space in CONTINUOUS if space in axes.spaces]
-    spaces = listed(axes.spaces)
-    choices = (
-        (wins, YES, f"the latent space vq wins against {listed(rivals)}"),
-        (alike, YES, f"the latent spaces {spaces} are alike"),
+    rivals = listed([space for space in CONTINUOUS if space in axes.spaces])
+    spaces = f"the latent spaces {listed(axes.spaces)}"
+    texts = {
+        f"6 {YES}": f"the latent space vq wins against {rivals}",
+        f"5 {YES}": f"{spaces} are alike",
+        f"4 {YES}": f"the latent space vq is worse than {rivals} in tokens and in globals",
+        f"5 {NO}": f"{spaces} are not alike",
+        f"5 {OPEN}": f"whether {spaces} are alike is not resolved",
+        f"5 {UNTESTED}": f"whether {spaces} are alike is not tested",
+    }
+    known = {f"{a.question.claim} {a.known}": a for a in answers}
+    key = next(key for key in texts if key in known)
+    text = _by_answer([(key, known[key])], texts)
+    worse = next(a for a in answers if a.question.claim == "4")
+    means = {
         (
-            worse,
-            YES,
-            f"the latent space vq is worse than {listed(rivals)} in tokens and in globals",
-        ),
-        (alike, NO, f"the latent spaces {spaces} are not alike"),
-        (alike, OPEN, f"whether the latent spaces {spaces} are alike is not resolved"),
-        (alike, UNTESTED, f"whether the latent spaces {spaces} are alike is not tested"),
-    )
-    text = next(_by_answer([(key, a)], {key: t}) for a, key, t in choices if a.known == key)
-    if not worse.measured:
+            m.component.metric,
+            next(c.latent_space for c, w in m.component.weights.items() if w < 0),
+        ): m.estimate.mean
+        for m in worse.measured
+    }
+    if not means or not math.isfinite(sum(means.values())):
         return text
-    tokens, errors = (
-        [m.estimate.mean for m in worse.measured if m.component.metric == metric]
-        for metric in (TOKENS, GLOBALS)
-    )
-    if not math.isfinite(sum(tokens + errors)):
-        return text
-    times = [
-        f"{number(math.exp(x))} times that of {r}" for x, r in zip(tokens, rivals, strict=True)
-    ]
-    more = [
-        f"{number(abs(x))} {'larger' if x > 0 else 'smaller'} than that of {r}"
-        for x, r in zip(errors, rivals, strict=True)
-    ]
+    times, more = [], []
+    for (metric, rival), mean in means.items():
+        if metric == TOKENS:
+            times.append(f"{number(math.exp(mean))} times that of {rival}")
+        else:
+            than = "larger" if mean > 0 else "smaller"
+            more.append(f"{number(abs(mean))} {than} than that of {rival}")
     return (
         f"{text} With a head, the tokens' error of vq is {listed(times)}; its globals error is"
         f" {listed(more)}."

@@ -70,8 +70,8 @@ def answers(verdict: dict[str, Any]) -> list[tuple[str, str]]:
             words = ", ".join(f"{each['row']}: {word(each)}" for each in found)
             lines.append((found[0]["text"], words))
     for choice in (each for each in verdict["matrix"] if each["claim"] == BALANCED):
-        best = f"{choice['best'] or 'no cell'} measured best"
-        words = f"{best}; as good is the guess {choice['guess']}: {word(choice)}"
+        best, guess = choice["best"] or "no cell", choice["guess"]
+        words = f"best: {best}; guess {guess} as good: {word(choice)}"
         lines.append((choice["text"], words))
     if any("?" in words for _, words in lines):
         lines.append(("", "? in these runs alone; too few seeds for an answer"))

@@ -34,6 +34,7 @@ from globals_heads.settings import (
     ObjectTypesSettings,
     PackSettings,
     PlotSettings,
+    ReadSettings,
     RunSettings,
     Settings,
     SimulateSettings,
@@ -176,18 +177,34 @@ def merge(
 
 
 @app.command()
+def read(
+    output: Output,
+    files: Annotated[list[Path], typer.Argument(help="Files of events, in one format.")],
+    report: Annotated[Path, typer.Option(help="The file to make that says what was read.")],
+    settings: Annotated[ReadSettings, settings_option(ReadSettings)],
+    object_types: ObjectTypes,
+) -> None:
+    """Read files of events and write a token file with the splits train, val and test."""
+    from globals_heads.data import read as reading
+
+    reading.read(files, settings, object_types, output, report)
+
+
+@app.command()
 def pack(
     events: Annotated[Path, typer.Argument(help="The token file.")],
     output: Output,
     settings: Annotated[PackSettings, settings_option(PackSettings)],
     object_types: ObjectTypes,
+    unit: Annotated[str, typer.Option(help="Unit of energies: auto, MeV or GeV.")] = "auto",
 ) -> None:
     """Check a token file and pack it."""
     from globals_heads.data import pack as packing
     from globals_heads.data.token_file import read_token_file
 
-    splits, unit = read_token_file(events, object_types)
-    packing.pack(splits, object_types, settings, str(events), unit, output)
+    given = validated(ReadSettings, {"unit": unit}, "--unit").unit
+    splits, found = read_token_file(events, object_types, given)
+    packing.pack(splits, object_types, settings, str(events), found, output)
 
 
 @app.command()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import h5py
 
@@ -64,6 +64,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise _not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield an open file without a name on the disk of `path`; it is gone after the block.
+
+    Raises
+    ------
+    UserError
+        About `path`, if the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent) as stream:
+            yield stream
+    except OSError as error:
+        raise _not_written(path, error) from error
 
 
 def remove_leftovers(path: Path) -> None:

@@ -23,10 +23,11 @@ from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
 from globals_heads.files import write_text
 from globals_heads.settings import RunKey, RunSettings, Settings
+from globals_heads.validation import data_files
 
 PACKAGE = Path(__file__).parent
 
-_EVENTS = ("data.events", "data.token_file", "kinematics")
+_EVENTS = ("data.events", "data.token_file", "data.units")
 _NETWORK = (
     "train.batches",
     "train.bottlenecks",
@@ -47,10 +48,21 @@ MODULES = {
         "data.detector",
         "data.pythia",
         "data.sample",
+        "data.scratch",
         "data.towers",
         "data.tracks",
+        "kinematics",
     ),
-    "pack": (*_EVENTS, "data.pack", "packed"),
+    "read": (
+        *_EVENTS,
+        "data.csv_events",
+        "data.delphes",
+        "data.formats",
+        "data.ragged",
+        "data.read",
+        "data.scratch",
+    ),
+    "pack": (*_EVENTS, "data.pack", "kinematics", "packed"),
     "train": _LEARNED,
     "evaluate": _MEASURED,
     "baselines": (*_MEASURED, "evaluate.baselines"),
@@ -146,17 +158,32 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
+@cache
+def _data_digest(path: Path, size: int, changed_ns: int) -> str:
+    """Return the digest of a user's file; a plan asks for it several times."""
+    return file_digest(path)
+
+
 def source_name(study: Settings) -> str:
     """Return the folder of the events below results/data, named by what decides the events.
 
-    These are the settings of the simulation, or the content of the user's token file.
+    These are the settings of the simulation, or the content of the user's files, the names of
+    several files (which may say the process), and the settings of their reader.
     """
     if study.data is None:
         made_from: Any = [study.num_events, study.simulate.model_dump()]
         stem = "generated"
     else:
-        made_from = file_digest(Path(study.data))
-        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(study.data).stem)
+        files = data_files(study.data)
+        stats = [file.stat() for file in files]
+        digests = [
+            _data_digest(file, stat.st_size, stat.st_mtime_ns)
+            for file, stat in zip(files, stats, strict=True)
+        ]
+        changed = study.read.model_dump(exclude_defaults=True)
+        made_from = [[file.name for file in files if len(files) > 1], digests, changed]
+        first = Path(study.data) if isinstance(study.data, str) else files[0]
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", first.resolve().name.partition(".")[0])
     return f"{stem}-{digest([made_from, study.object_types])[:8]}"
 
 

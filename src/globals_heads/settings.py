@@ -35,6 +35,7 @@ from globals_heads.validation import (
 LatentSpace = Literal["none", "linear", "vq", "fsq", "residual_vq"]
 Priority = Literal["reconstruction", "balanced", "globals", "interpretable", "production"]
 Process = Literal["tttt", "ttH", "ttW", "ttZ"]
+EnergyUnit = Literal["auto", "MeV", "GeV"]
 # A code is stored in one byte, and 0 is an empty slot.
 MAX_TYPES = 255
 # Each is a job that Snakemake keeps in memory.
@@ -91,6 +92,48 @@ class SimulateSettings(_Block):
     def num_shards(self, num_events: int) -> int:
         """Return how many shards hold `num_events`; the last one may be smaller."""
         return -(-num_events // self.shard_size)
+
+
+class DelphesBranches(_Block):
+    """Branches of a Delphes file; cards name them differently."""
+
+    jet: str = "Jet"
+    """Jets, such as Jet or JetPUPPI."""
+    electron: str = "Electron"
+    """Electrons and positrons."""
+    muon: str = "Muon"
+    """Muons, such as Muon or MuonTight."""
+    photon: str = "Photon"
+    """Photons."""
+    met: str = "MissingET"
+    """Missing transverse energy, such as MissingET or PuppiMissingET."""
+
+
+class ReadSettings(_Block):
+    """How files of events are read; not used when events are made."""
+
+    unit: EnergyUnit = "auto"
+    """Unit of energies: MeV, GeV, or auto: MeV if the median leading jet has a pT above 5000."""
+    slots: Annotated[int, Field(ge=1, le=1000, strict=True), AS_INTEGER] = 18
+    """Slots of an event from CSV or ROOT; the hardest objects are kept. Token files keep theirs."""
+    labels: dict[str, str] = {
+        "4top": "tttt",
+        "ttbarHiggs": "ttH",
+        "ttbarW": "ttW",
+        "ttbarWW": "ttWW",
+        "ttbarZ": "ttZ",
+    }
+    """Process of a process ID, or of a file's name without its ending; others have the label 0."""
+    seed: Annotated[int, Field(ge=0, le=1_000_000, strict=True), AS_INTEGER] = 0
+    """Seed of the order of events, and so of the split into train, val and test."""
+    max_skipped: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), AS_REAL] = 0.05
+    """Largest share of lines or events of a file that may be skipped because they are damaged."""
+    tree: str = "Delphes"
+    """The tree of a ROOT file."""
+    branches: DelphesBranches = DelphesBranches()
+    """Branches of a Delphes file; cards name them differently."""
+    btag_bit: Annotated[int, Field(ge=0, le=31, strict=True), AS_INTEGER] = 0
+    """The bit of Jet.BTag, a bit mask of working points, that makes a jet a b-jet."""
 
 
 class PackSettings(_Block):
@@ -368,8 +411,8 @@ class ObjectTypesSettings(_Block):
 class Settings(Grid, ObjectTypesSettings):
     """The whole study, as config/config.yaml and its overlays give it."""
 
-    data: str | None = None
-    """Path of an existing HDF5 token file; null makes events instead."""
+    data: str | Annotated[list[str], Field(min_length=1)] | None = None
+    """File, list of files, or folder with events: CSV, Delphes ROOT, HDF5; null makes events."""
     num_events: Annotated[int, Field(ge=10, strict=True), AS_INTEGER] = 16_000
     """Number of events to make when data is null, at least 10."""
     epochs: Count = 20
@@ -378,6 +421,8 @@ class Settings(Grid, ObjectTypesSettings):
     """train: train the missing runs; show: compare the finished runs and mark the others."""
     simulate: SimulateSettings = SimulateSettings()
     """Events made with Pythia 8, FastJet and a fast detector; not used when data is given."""
+    read: ReadSettings = ReadSettings()
+    """How files of events are read; not used when events are made."""
     pack: PackSettings = PackSettings()
     """How events become the numbers that the network sees."""
     model: ModelSettings = ModelSettings()
@@ -397,16 +442,17 @@ class Settings(Grid, ObjectTypesSettings):
     )
     """The run of results/best, as a priority or a block; changing these trains nothing."""
 
-    @field_validator("data")
+    @field_validator("data", mode="before")
     @classmethod
-    def _null_as_text(cls, value: str | None) -> str | None:
+    def _paths(cls, value: Any) -> Any:
         # `--config data=null` hands over a text, and no shell expands the ~ in `data=~/x.h5`.
         if value in (None, "null"):
             return None
-        try:
-            return str(Path(value).expanduser())
-        except RuntimeError:  # ~NAME without such a user is the name of a file
-            return value
+        paths = value if isinstance(value, list) else [value]
+        if not paths or not all(isinstance(path, str) for path in paths):
+            raise ValueError("Input should be a path, a list of paths, or null")
+        expanded = [_expanded(path) for path in paths]
+        return expanded if isinstance(value, list) else expanded[0]
 
     @model_validator(mode="after")
     def _detector_types_known(self) -> "Settings":
@@ -464,6 +510,13 @@ class Settings(Grid, ObjectTypesSettings):
                 source = f"variants: {variant}: {name}: of the config"
                 blocks[name] = validated(type(blocks[name]), values, source)
         return blocks
+
+
+def _expanded(path: str) -> str:
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:  # ~NAME without such a user is the name of a file
+        return path
 
 
 class RunKey(_Block):

@@ -55,7 +55,7 @@ def remember(study: Settings, results: Path) -> None:
 
 def _list_data(study: Settings, path: Path) -> None:
     """Write what each folder of data was made from, those of other settings included."""
-    events = {"data"} if study.data else {"num_events", "simulate"}
+    events = {"data", "read"} if study.data else {"num_events", "simulate"}
     known = load_yaml(path.read_text(encoding="utf-8")) if path.exists() else {}
     known |= {
         source_name(study): study.model_dump(include=events | {"object_types"}),

@@ -121,34 +121,87 @@ def read_validated(model: type[M], path: Path) -> M:
     return validated(model, content, str(path))
 
 
-def require_data(data: str | None) -> None:
-    """Check that the setting `data` names a file that can be read; its content is not checked.
+# Endings of the files that a folder of events is searched for.
+DATA_ENDINGS = (".csv", ".csv.gz", ".root", ".h5", ".hdf5")
+RENAME = "rename the file, or link to it under another name"
+DATA_REMEDY = (
+    "give the path of an HDF5 token file, of Dark Machines CSV files (also with gzip), of Delphes "
+    "ROOT files, a list of paths, or a folder of such files; null simulates events"
+)
+
+
+def data_files(data: str | Sequence[str] | None) -> list[Path]:
+    """Return the files that the setting `data` names, by name; those of a folder by their ending.
+
+    Files of the same content under the same names then make the same sample in any order.
+    """
+    if data is None:
+        return []
+    paths = [Path(data)] if isinstance(data, str) else [Path(path) for path in data]
+    files = [
+        file
+        for path in paths
+        for file in (path.iterdir() if path.is_dir() else [path])
+        if not path.is_dir() or (_is_data(file) and file.is_file())
+    ]
+    return sorted(files, key=lambda file: (file.name, file))
+
+
+def _is_data(file: Path) -> bool:
+    return file.name.lower().endswith(DATA_ENDINGS) and not file.name.startswith(".")
+
+
+def require_data(data: str | Sequence[str] | None) -> None:
+    """Check that the setting `data` names files that can be read; their content is not checked.
 
     Raises
     ------
     UserError
-        If there is no such file, or Snakemake cannot handle its name.
+        If a file is missing, comes twice, or Snakemake cannot handle its name.
     """
-    if data is None:
-        return
-    path, what = Path(data), f"The setting data is {data!r}"
-    rename = "rename the file, or link to it under another name"
-    remedy = "give the path of an HDF5 token file, or null to simulate events"
-    if not data.isprintable():
+    for path in [data] if isinstance(data, str) else data or []:
+        _require_printable(path)
+        try:
+            Path(path).stat()
+        except OSError as error:
+            raise UserError(
+                f"The setting data is {path!r}, which cannot be found ({error.strerror}); "
+                f"{DATA_REMEDY}."
+            ) from error
+        if not data_files(path):
+            raise UserError(
+                f"The setting data is {path!r}, a folder without files whose names end in "
+                f"{', '.join(DATA_ENDINGS)}; {DATA_REMEDY}."
+            )
+    seen: set[Path] = set()
+    for file in data_files(data):
+        _require_file(file)
+        if file.resolve() in seen:
+            raise UserError(
+                f"The setting data names {str(file)!r} twice, so that its events could be in two "
+                "splits; name each file once."
+            )
+        seen.add(file.resolve())
+
+
+def _require_printable(path: str) -> None:
+    if not path.isprintable():
         raise UserError(
-            f"{what}, and Snakemake cannot handle line breaks, control characters and bytes that "
-            f"are no UTF-8 in the name of a file; {rename}."
+            f"The setting data is {path!r}, and Snakemake cannot handle line breaks, control "
+            f"characters and bytes that are no UTF-8 in the name of a file; {RENAME}."
         )
-    try:
-        path.stat()
-    except OSError as error:
-        raise UserError(f"{what}, which cannot be found ({error.strerror}); {remedy}.") from error
-    if not path.is_file():
-        raise UserError(f"{what}, which is not a file; {remedy}.")
-    if re.search("[{}]|<[a-z][a-z0-9_]*>", data):
-        raise UserError(f"{what}, and Snakemake replaces {{names}} and <names> in paths; {rename}.")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{what}, which you may not read; {remedy}.")
+
+
+def _require_file(file: Path) -> None:
+    path = str(file)
+    _require_printable(path)
+    what = f"The setting data is {path!r}"
+    if not file.is_file():
+        raise UserError(f"{what}, which is not a file; {DATA_REMEDY}.")
+    if re.search("[{}]|<[a-z][a-z0-9_]*>", path):
+        raise UserError(f"{what}, and Snakemake replaces {{names}} and <names> in paths; {RENAME}.")
+    if not os.access(file, os.R_OK):
+        raise UserError(f"{what}, which you may not read; {DATA_REMEDY}.")
 
 
 def require_pythia() -> None:

@@ -1,11 +1,13 @@
 """Small events whose every number is known, and packed data made from them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from globals_heads.data.events import NUM_SLOTS, Events
 from globals_heads.data.pack import pack
+from globals_heads.data.token_file import EventBlocks, read_token_file
 from globals_heads.packed import SPLITS, PackedData, open_packed
 from globals_heads.settings import PackSettings, Settings
 
@@ -36,6 +38,19 @@ def pack_random(path: Path, settings: PackSettings, num_events: int = 60) -> Pac
     splits = {name: random_events(num_events, i) for i, name in enumerate(SPLITS)}
     pack(splits, OBJECT_TYPES, settings, "random events", "GeV", path)
     return open_packed(path)
+
+
+def joined(events: EventBlocks) -> Events:
+    """Return all blocks as one."""
+    blocks = list(events.blocks())
+    parts = ([getattr(block, name) for block in blocks] for name in Events.__annotations__)
+    return Events(*(np.concatenate(part) for part in parts))
+
+
+def read_events(path: Path, **options: Any) -> dict[str, Events]:
+    """Return the events of a token file by split."""
+    splits, _ = read_token_file(path, OBJECT_TYPES, **options)
+    return {name: joined(events) for name, events in splits.items()}
 
 
 def ready_events(*arguments):

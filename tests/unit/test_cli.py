@@ -239,7 +239,7 @@ BAD = [
     # token files; unit/data/test_checks.py has the bad rows
     ("pack", "tokens.h5", UNREADABLE, "token file"),
     ("pack", "tokens.h5", [twice], "delete one of them"),
-    ("pack", "tokens.h5", [claims_to_be_huge], "cannot be read"),
+    ("pack", "tokens.h5", [claims_to_be_huge], "40 labels for 10000000000000 events"),
     ("pack", "tokens.h5", [dataset("X_train", planted((3, 50), np.nan))], "remove or repair"),
     (
         "pack",

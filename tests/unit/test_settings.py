@@ -96,6 +96,7 @@ def test_cfg_yaml_comes_back_as_it_was_written():
         ("globals_beta: ['0.5', 2]", lambda s: s.globals_beta, [0.5, 2.0]),
         ("latent_space: [fsq, residual_vq]", lambda s: len(s.runs), 6),
         ("data: 'null'", lambda s: s.data, None),
+        ("data: [a.csv, ~/b.csv]", lambda s: s.data, ["a.csv", str(Path.home() / "b.csv")]),
         ("data: ~/x.h5", lambda s: s.data, str(Path.home() / "x.h5")),
         ("simulate: {fractions: {tttt: 1, ttH: 0}}", lambda s: s.simulate.fractions, {"tttt": 1}),
         (
@@ -149,7 +150,7 @@ def test_accepted(text, read, expected):
         ("object_types: {1: jet, 3: photon}", ("codes 1, 2, 3",)),
         ("object_types: {1: jet}", ("The setting object_types should name all of",)),
         ("num_events: 5", ("num_events is 5", "10")),
-        ("data: 3", ("data is 3", "string")),
+        ("data: 3", ("data is 3", "a path, a list of paths, or null")),
         ("- a list", ("The configuration is ['a list'], but it should be a valid dictionary",)),
         ("variants: {a: {seeds: 3}}", ("should change a key of model, bottleneck or train",)),
         ("variants: {vq: {model: {latent_dim: 2}}}", ("unlike latent spaces, but one is vq",)),
@@ -222,7 +223,7 @@ def test_any_config_is_accepted_or_refused_with_one_sentence(values):
 
 
 def test_numbers_and_names_without_end_make_no_page():
-    for values in ({"epochs": 16**9999}, {"e" * 10**6: 1}, {"data": ["x" * 10**6] * 10**4}):
+    for values in ({"epochs": 16**9999}, {"e" * 10**6: 1}, {"latent_space": ["x" * 10**6] * 10**4}):
         with pytest.raises(UserError) as error:
             validated(Settings, values, "config/config.yaml")
         assert len(str(error.value)) < 1500

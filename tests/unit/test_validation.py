@@ -6,7 +6,7 @@ import pytest
 
 from globals_heads import validation
 from globals_heads.errors import UserError
-from globals_heads.validation import require_data, require_results
+from globals_heads.validation import data_files, require_data, require_results
 
 
 @pytest.mark.parametrize("name", ["tokens.h5", "-my 'own' $(data) ü*?.h5", "a < b > c.h5"])
@@ -31,7 +31,7 @@ def test_a_name_that_snakemake_cannot_handle_is_refused(tmp_path, name):
     [
         ("missing.h5", "cannot be found .*No such file"),
         ("a" * 300, "cannot be found .*name too long"),
-        ("", "is not a file"),
+        ("", "a folder without files whose names end in .csv"),
     ],
 )
 def test_a_path_of_no_file_is_refused(tmp_path, name, part):
@@ -44,6 +44,23 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(UserError, match="which you may not read; give the path"):
         require_data(str(tmp_path / "tokens.h5"))
+
+
+def test_the_files_of_a_folder_and_of_a_list_are_sorted_by_name(tmp_path):
+    for name in ("b.csv", "a.csv.gz", "README.txt", ".c.csv", "D.ROOT"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.csv").mkdir()
+    require_data(str(tmp_path))
+    assert [file.name for file in data_files(str(tmp_path))] == ["D.ROOT", "a.csv.gz", "b.csv"]
+    listed = [str(tmp_path / name) for name in ("b.csv", "README.txt")]
+    assert [file.name for file in data_files(listed)] == ["README.txt", "b.csv"]
+    assert data_files(None) == []
+
+
+def test_a_file_that_comes_twice_is_refused(tmp_path):
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(UserError, match=r"a\.csv' twice, .*name each file once"):
+        require_data([str(tmp_path), str(tmp_path / "a.csv")])
 
 
 def test_the_folder_of_results_is_one_that_can_be_written_to(tmp_path, monkeypatch):

@@ -38,6 +38,7 @@ HOMES = {
     "pythia8mc": "data/",
     "fastjet": "data/",
     "awkward": "data/",
+    "uproot": "data/",
     "matplotlib": "plot/",
     "onnx": "export/",
     "onnxruntime": "nowhere",

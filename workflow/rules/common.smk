@@ -14,12 +14,14 @@ from snakemake.settings.types import DeploymentMethod
 
 try:
     from globals_heads import provenance
+    from globals_heads.data.formats import is_split_token_file, require_formats
     from globals_heads.errors import UserError
     from globals_heads.plot.figures import FIGURES, RUN_FIGURES, caption_of, figures_of
     from globals_heads.settings import Settings, run_path
     from globals_heads.study import forgotten, remember
     from globals_heads.terminal import ENOUGH_SEEDS, STOPPED, Terminal, answer
     from globals_heads.validation import (
+        data_files,
         require_data,
         require_pythia,
         require_results,
@@ -47,6 +49,7 @@ RESULTS = Path("results")
 try:
     STUDY = validated(Settings, config, "config/config.yaml, --configfile or --config")
     require_data(STUDY.data)
+    IS_TOKEN_FILE = is_split_token_file(require_formats(data_files(STUDY.data)))
     require_results(RESULTS)
     # Events that are there need no Pythia.
     made = RESULTS / "data" / provenance.source_name(STUDY) / "events.h5"
@@ -132,12 +135,17 @@ wildcard_constraints:
     dataset=re.escape(DATASET),
 
 
+def user_files(wildcards):
+    """Return the user's files of events."""
+    # DATASET holds a digest of the content, so neither time stamp nor spelling of the path matters.
+    return [ancient(os.path.relpath(file)) for file in data_files(STUDY.data)]
+
+
 def token_file(wildcards):
-    """Return the token file to pack: the user's, or the simulated events."""
+    """Return the token file to pack: the user's, or that of the events simulated or read."""
     if STUDY.data is None:
         return f"{EVENTS}/events.h5"
-    # DATASET holds a digest of the content, so neither time stamp nor spelling of the path matters.
-    return ancient(os.path.relpath(STUDY.data))
+    return user_files(wildcards) if IS_TOKEN_FILE else f"{EVENTS}/tokens.h5"
 
 
 def shard_events(wildcards):

@@ -1,4 +1,4 @@
-# Simulated events, or the user's token file, become one packed file.
+# Simulated events, or the user's files, become one packed file.
 
 
 rule simulate:
@@ -40,6 +40,29 @@ rule merge:
         " --object-types {params.object_types:q} > {log} 2>&1"
 
 
+rule read:
+    input:
+        user_files,
+    output:
+        tokens=f"{EVENTS}/tokens.h5",
+        report=f"{EVENTS}/read.json",
+    log:
+        "results/logs/data/read.log",
+    # A second try cannot mend bad files.
+    retries: 0
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=STUDY.read.model_dump_json(),
+        object_types=OBJECT_TYPES,
+        code=provenance.code_digest("read"),
+    shell:
+        # --: the name of a file may begin with a dash.
+        "python -m globals_heads read --settings {params.settings:q}"
+        " --object-types {params.object_types:q} --report {output.report}"
+        " -- {output.tokens} {input:q} > {log} 2>&1"
+
+
 rule pack:
     input:
         token_file,
@@ -54,8 +77,11 @@ rule pack:
     params:
         settings=STUDY.pack.model_dump_json(),
         object_types=OBJECT_TYPES,
+        # All files made here are in GeV.
+        unit=STUDY.read.unit if IS_TOKEN_FILE else "GeV",
         code=provenance.code_digest("pack"),
     shell:
         # --: the name of a file may begin with a dash.
         "python -m globals_heads pack --settings {params.settings:q}"
-        " --object-types {params.object_types:q} -- {input:q} {output} > {log} 2>&1"
+        " --object-types {params.object_types:q} --unit {params.unit}"
+        " -- {input:q} {output} > {log} 2>&1"

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
-from globals_heads.data.events import MET_COLUMN, NUM_COLUMNS, NUM_SLOTS, objects_of
+from globals_heads.data.events import NUM_SLOTS, split_rows
 from globals_heads.errors import UserError
-from globals_heads.settings import PackSettings, Process, SimulateSettings
+from globals_heads.settings import PackSettings, Process, ReadSettings, SimulateSettings
 
 # No detector reaches further; larger values are fill values.
 MAX_ETA = 20.0
@@ -50,8 +50,8 @@ def check_names(path: Path, names: list[str]) -> None:
             )
 
 
-def check_dataset(path: Path, file: h5py.File, name: str, found: str | None) -> None:
-    """Refuse a data set that is missing, lies elsewhere, or has a wrong type or shape.
+def check_dataset(path: Path, file: h5py.File, name: str, found: str | None) -> h5py.Dataset:
+    """Return a data set; refuse it if missing, elsewhere, or of a wrong type or shape.
 
     `name` is its name in the layout, such as X_train, and `found` its spelling in the file.
     """
@@ -72,12 +72,42 @@ def check_dataset(path: Path, file: h5py.File, name: str, found: str | None) -> 
             f"{name} in {path} holds {dataset.dtype} values; only numbers are allowed, "
             "so store it again as float32."
         )
-    columns = (NUM_COLUMNS,) if name.startswith("X") else ()
-    if dataset.ndim == 0 or dataset.shape[1:] != columns:
-        wanted = f"(events, {NUM_COLUMNS})" if columns else "(events,)"
+    if name.startswith("X"):
+        fits = dataset.ndim == 2 and dataset.shape[1] >= 7 and dataset.shape[1] % 5 == 2
+        wanted = "(events, 2 + 5 x slots), for instance (events, 92)"
+    else:
+        fits, wanted = dataset.ndim == 1, "(events,)"
+    if not fits:
         raise UserError(
             f"{name} in {path} has the shape {dataset.shape}; it must be {wanted}, "
-            "so store it again in the 92-column layout that docs/data.md describes."
+            "so store it again in the layout that docs/data.md describes."
+        )
+    return dataset
+
+
+def check_lengths(
+    path: Path, names: tuple[str, str], num_rows: int, num_labels: int | None
+) -> None:
+    """Refuse a split without events, or with another number of labels than of events.
+
+    `names` are those of the data sets of rows and labels; `num_labels` is None without labels.
+    """
+    x, y = names
+    if num_rows == 0:
+        raise UserError(f"{x} in {path} holds no events; each split needs at least one.")
+    if num_labels not in (None, num_rows):
+        raise UserError(
+            f"{y} in {path} has {num_labels} labels for {num_rows} events in {x}; "
+            "each event needs exactly one, so store the labels again."
+        )
+
+
+def check_slots(path: Path, slots: Mapping[str, int]) -> None:
+    """Refuse splits, by the names of their data sets, that differ in the number of slots."""
+    if len(set(slots.values())) > 1:
+        raise UserError(
+            f"The splits of {path} have different numbers of slots ({dict(slots)}); all splits "
+            "need the same, so fill the shorter rows with empty slots."
         )
 
 
@@ -99,27 +129,24 @@ def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str])
         )
 
 
-def check_rows(path: Path, split: str, rows: Array, labels: Array, num_types: int) -> None:
+def check_rows(
+    path: Path, names: tuple[str, str], rows: Array, labels: Array, num_types: int, first: int = 0
+) -> None:
     """Refuse the first row or label that the layout does not allow.
 
     Parameters
     ----------
-    path, split
-        The token file and the name of the split, for messages.
+    path, names
+        The token file and the names of the data sets of rows and labels, for messages.
     rows, labels
-        Events in the 92-column layout, shape (N, 92), and their labels, shape (N,).
+        Some events in the layout of token files, and their labels, shape (N,).
     num_types
         Largest object-type code.
+    first
+        Number of the first of these events in its split.
     """
-    if len(rows) == 0:
-        raise UserError(f"X_{split} in {path} holds no events; each split needs at least one.")
-    if len(labels) != len(rows):
-        raise UserError(
-            f"Y_{split} in {path} has {len(labels)} labels for {len(rows)} events in X_{split}; "
-            "each event needs exactly one, so store the labels again."
-        )
-    types, met = rows[:, :NUM_SLOTS], rows[:, MET_COLUMN]
-    objects = objects_of(rows)
+    types, globals_, objects = split_rows(rows)
+    met = globals_[:, 0]
     real, eta = types > 0, objects[..., 2]
     largest = np.abs(np.where(real[..., None], objects[..., :2], 0)).max(axis=(1, 2))
     largest = np.maximum(largest, met)
@@ -141,41 +168,106 @@ def check_rows(path: Path, split: str, rows: Array, labels: Array, num_types: in
             continue
         event, *place = np.argwhere(wrong)[0]
         axis = "column" if values is rows else "slot"
-        where = f"event {event}, {axis} {place[0]}" if place else f"event {event}"
+        where = f"event {first + event}" + (f", {axis} {place[0]}" if place else "")
         remedy = "remove or repair that event"
         if values is types:
             remedy = "repair the file or extend the setting object_types"
         raise UserError(
-            f"{'Y' if values is labels else 'X'}_{split} in {path} has "
+            f"{names[values is labels]} in {path} has "
             f"{quantity}{values[event, *place]:g} in {where}; {allowed}, so {remedy}."
         )
 
 
-def check_any_objects(path: Path, types: list[Array], object_types: Mapping[int, str]) -> None:
-    """Refuse a token file in which every slot is empty; `types` are the arrays of all splits."""
-    if not any(each.any() for each in types):
+def check_any_objects(path: Path, any_objects: bool, object_types: Mapping[int, str]) -> None:
+    """Refuse a file of events in which every slot is empty."""
+    if not any_objects:
         raise UserError(
             f"{path} holds no objects at all: every object type is 0, allowed are 1 to "
             f"{len(object_types)}; give a file with reconstructed objects."
         )
 
 
-def check_objects(objects: Array, settings: PackSettings, split: str) -> None:
-    """Refuse a split without objects, or with objects whose features are undefined.
+def check_same_slots(path: Path, num_slots: int, before: int | None) -> None:
+    """Refuse a token file with another number of slots than the files before it."""
+    if before not in (None, num_slots):
+        raise UserError(
+            f"{path} has {num_slots} slots, but the files before it have {before}; give files with "
+            "the same number of slots."
+        )
 
-    `objects` are (E, pT, eta, phi) of all real objects of the split, shape (n, 4).
+
+def check_skipped(
+    path: Path, num_damaged: int, num_places: int, place: str, kinds: str, settings: ReadSettings
+) -> None:
+    """Refuse a file of which more was skipped than the setting allows.
+
+    Parameters
+    ----------
+    path
+        The file.
+    num_damaged, num_places
+        The number of skipped lines or events, without those at the end, and of all.
+    place, kinds
+        Whether these are lines or events, and what was skipped, for the message.
+    settings
+        The largest share.
     """
-    if len(objects) == 0:
+    if num_damaged > settings.max_skipped * num_places:
+        raise UserError(
+            f"{path} has {num_damaged} {place}s of {num_places} that cannot be read, a share of "
+            f"{num_damaged / num_places:.3g}; read.max_skipped allows {settings.max_skipped:g}: "
+            f"{kinds}; repair the file, fetch it again, or raise read.max_skipped."
+        )
+
+
+def check_num_events(path: Path, num_events: int, num_places: int, place: str, kinds: str) -> None:
+    """Refuse a file without events."""
+    if num_events == 0:
+        why = f": {kinds}" if kinds else ""
+        raise UserError(
+            f"{path} holds no events ({num_places} {place}s{why}); give a file with events."
+        )
+
+
+def check_splits(sizes: Mapping[str, int]) -> None:
+    """Refuse too few events for three splits; `sizes` are events by split."""
+    if not all(sizes.values()):
+        raise UserError(
+            f"The files hold {sum(sizes.values())} events, but three splits need at least 10; give "
+            "more events."
+        )
+
+
+def check_num_objects(num_objects: int, split: str) -> None:
+    """Refuse a split without objects."""
+    if num_objects == 0:
         raise UserError(
             f"The {split} holds no objects, but each split needs at least one; move events with "
             "objects to it."
         )
+
+
+def check_objects(objects: Array, settings: PackSettings, split: str, first: int) -> None:
+    """Refuse objects whose features are undefined.
+
+    Parameters
+    ----------
+    objects
+        (E, pT, eta, phi) of some real objects of the split, shape (n, 4).
+    settings
+        Choice of the features.
+    split
+        Name of the split, for the message.
+    first
+        Number of the first of these objects in its split.
+    """
     wrong = (objects[:, :2] <= 0).any(axis=1)
     if settings.features == "log" and wrong.any():
         i = int(np.argmax(wrong))
         raise UserError(
-            f"Object {i} of the {split} has E = {objects[i, 0]:g} and pT = {objects[i, 1]:g}; "
-            "logarithms need both above 0, so repair the file or set pack.features to raw."
+            f"Object {first + i} of the {split} has E = {objects[i, 0]:g} and pT = "
+            f"{objects[i, 1]:g}; logarithms need both above 0, so repair the file or set "
+            "pack.features to raw."
         )
 
 
@@ -200,10 +292,11 @@ def check_shard(
         raise UserError(
             f"{path} was made with other settings or versions than the present ones; {remedy}."
         )
-    if labels.ndim != 1 or rows.shape != (len(labels), NUM_COLUMNS):
+    num_columns = 2 + 5 * NUM_SLOTS
+    if labels.ndim != 1 or rows.shape != (len(labels), num_columns):
         raise UserError(
             f"{path} holds arrays of the shapes {rows.shape} and {labels.shape} instead of "
-            f"(events, {NUM_COLUMNS}) and (events,); {remedy}."
+            f"(events, {num_columns}) and (events,); {remedy}."
         )
 
 

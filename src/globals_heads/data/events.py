@@ -1,9 +1,10 @@
-"""Events in memory, and their rows in the public 92-column layout.
+"""Events in memory, and their rows in the layout of token files.
 
-One row is one event: columns 0-17 the object types (0 is an empty slot), 18 MET, 19 METphi,
-20-91 (E, pT, eta, phi) of the 18 slots.
+One row is one event of S slots: S object types (0 is an empty slot), MET, METphi, then
+(E, pT, eta, phi) of each slot; 92 columns for the 18 slots of the public file.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,26 +13,24 @@ from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
 
-NUM_SLOTS = 18
-NUM_COLUMNS = 92
-MET_COLUMN = 18
+NUM_SLOTS = 18  # of the public file, and of the events made here
 LABELS = {1: "tttt", 2: "ttH", 3: "ttW", 4: "ttWW", 5: "ttZ"}
 
 
 @dataclass(frozen=True)
 class Events:
-    """Events of one split.
+    """Some events, with S slots each.
 
     Attributes
     ----------
     types
-        Object-type codes, shape (N, 18); 0 is an empty slot.
+        Object-type codes, shape (N, S); 0 is an empty slot.
     objects
-        (E, pT, eta, phi) in GeV and radians, shape (N, 18, 4); 0 in empty slots.
+        (E, pT, eta, phi) in GeV and radians, shape (N, S, 4); 0 in empty slots.
     met
         (MET, METphi) in GeV and radians, shape (N, 2).
     labels
-        Process of each event as in `LABELS`, shape (N,).
+        Process of each event as in `LABELS`, shape (N,); 0 if it is unknown.
     """
 
     types: NDArray[np.uint8]
@@ -47,23 +46,25 @@ class Events:
         """Return the events that a NumPy index or mask selects."""
         return Events(self.types[index], self.objects[index], self.met[index], self.labels[index])
 
+    def blocks(self) -> Iterator["Events"]:
+        """Yield these events as one block, as `token_file.EventBlocks` describes."""
+        yield self
+
     @property
     def rows(self) -> NDArray[np.float32]:
-        """The events in the 92-column layout, shape (N, 92)."""
-        flat = self.objects.reshape(len(self), 4 * NUM_SLOTS)
+        """The events in the layout of token files, shape (N, 2 + 5 S)."""
+        flat = self.objects.reshape(len(self), -1)
         return np.concatenate([self.types, self.met, flat], axis=1, dtype=np.float32)
 
     @classmethod
     def from_rows(cls, rows: Array, labels: NDArray[Any]) -> "Events":
-        """Return the events of `rows` in GeV, shape (N, 92)."""
-        return cls(
-            types=rows[:, :NUM_SLOTS].astype(np.uint8),
-            objects=objects_of(rows),
-            met=rows[:, MET_COLUMN : MET_COLUMN + 2],
-            labels=np.asarray(labels).astype(np.int64),
-        )
+        """Return the events of `rows` in GeV, shape (N, 2 + 5 S)."""
+        types, met, objects = split_rows(rows)
+        return cls(types.astype(np.uint8), objects, met, np.asarray(labels).astype(np.int64))
 
 
-def objects_of(rows: Array) -> Array:
-    """Return (E, pT, eta, phi) of all slots of `rows`, shape (N, 18, 4), as a view."""
-    return rows[:, MET_COLUMN + 2 :].reshape(-1, NUM_SLOTS, 4)
+def split_rows(rows: Array) -> tuple[Array, Array, Array]:
+    """Return types (N, S), globals (N, 2) and objects (N, S, 4) of `rows`, as views."""
+    num_slots = (rows.shape[1] - 2) // 5
+    objects = rows[:, num_slots + 2 :].reshape(-1, num_slots, 4)
+    return rows[:, :num_slots], rows[:, num_slots : num_slots + 2], objects

@@ -24,8 +24,9 @@ from globals_heads.data.pythia import (
     PROCESSES,
     EventGenerator,
 )
-from globals_heads.data.token_file import write_token_file
-from globals_heads.files import new_hdf5, open_hdf5
+from globals_heads.data.scratch import Scratch
+from globals_heads.data.token_file import SPLITS, write_token_file
+from globals_heads.files import new_hdf5, open_hdf5, scratch_file
 from globals_heads.settings import Process, SimulateSettings
 
 # Larger batches are no faster; smaller batches discard fewer events after the last one needed.
@@ -172,16 +173,15 @@ def merge_shards(
     UserError
         If the shards are not those of this sample, or the file cannot be written.
     """
-    rows, labels, tallies = _read_shards(shards, _origin(settings, object_types), num_events)
-    events = Events.from_rows(rows, labels)
-    order = np.random.default_rng(settings.seed).permutation(num_events)
-    tenth = num_events // 10
-    train, val, test = np.split(order, [num_events - 2 * tenth, num_events - tenth])
-    write_token_file(
-        output,
-        {"train": events[train], "val": events[val], "test": events[test]},
-        object_types,
-        {
+    with scratch_file(output) as stream:
+        scratch = Scratch(stream)
+        origin = _origin(settings, object_types)
+        order, tallies = _read_shards(shards, origin, num_events, scratch)
+        order = order[np.random.default_rng(settings.seed).permutation(num_events)]
+        tenth = num_events // 10
+        parts = np.split(order, [num_events - 2 * tenth, num_events - tenth])
+        splits = scratch.shuffled(dict(zip(SPLITS, parts, strict=True)))
+        attributes = {
             "description": DESCRIPTION.format(
                 multiparton="on" if settings.multiparton else "off",
                 min_ht_gev=settings.min_ht_gev,
@@ -200,8 +200,8 @@ def merge_shards(
             },
             "process_indices": {name: _process_index(name) for name in settings.fractions},
             "processes": _efficiencies(tallies),
-        },
-    )
+        }
+        write_token_file(output, splits, object_types, attributes)
 
 
 def _accepted_events(
@@ -231,22 +231,31 @@ def _accepted_events(
 
 
 def _read_shards(
-    shards: Sequence[Path], origin: str, num_events: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64], list[dict[str, Any]]]:
-    """Return rows, labels and tallies of all shards, in the order of their numbers."""
+    shards: Sequence[Path], origin: str, num_events: int, scratch: Scratch
+) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
+    """Append all shards to `scratch`.
+
+    Returns
+    -------
+    order
+        Where the events of shard 0, 1, ... lie in `scratch`.
+    tallies
+        The tallies of shard 0, 1, ...
+    """
     by_number = {}
     for path in shards:
         with open_hdf5(path, *checks.SHARD) as file:
             tally = json.loads(file.attrs["counts"])
             rows, labels = file["X"][...], file["Y"][...]
             checks.check_shard(path, rows, labels, file.attrs["origin"], origin)
-            by_number[int(file.attrs["shard"])] = (rows, labels, tally)
-    sizes = {number: len(rows) for number, (rows, _, _) in by_number.items()}
+            number = int(file.attrs["shard"])
+        first = scratch.num_events
+        scratch.append(rows, labels)
+        by_number[number] = (np.arange(first, scratch.num_events), tally)
+    sizes = {number: len(places) for number, (places, _) in by_number.items()}
     checks.check_sample(sizes, len(shards), num_events)
     parts = [by_number[number] for number in sorted(by_number)]
-    rows = np.concatenate([rows for rows, _, _ in parts])
-    labels = np.concatenate([labels for _, labels, _ in parts])
-    return rows, labels, [tally for _, _, tally in parts]
+    return np.concatenate([places for places, _ in parts]), [tally for _, tally in parts]
 
 
 def _efficiencies(tallies: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from random_events import OBJECT_TYPES, random_events
 
-from globals_heads.data.checks import check_rows
+from globals_heads.data.checks import check_lengths, check_rows
 from globals_heads.errors import UserError
 
 
 def check(rows, labels):
-    check_rows(Path("tokens.h5"), "val", rows, labels, len(OBJECT_TYPES))
+    names = ("X_val", "Y_val")
+    check_rows(Path("tokens.h5"), names, rows, labels, len(OBJECT_TYPES), first=0)
 
 
 @pytest.fixture
@@ -60,9 +61,15 @@ def test_a_bad_label_is_refused(rows, label):
         (19, 20, "Y_val in .* has 20 labels for 19 events"),
     ],
 )
-def test_numbers_that_do_not_fit_are_refused(rows, num_rows, num_labels, message):
+def test_numbers_that_do_not_fit_are_refused(num_rows, num_labels, message):
     with pytest.raises(UserError, match=message):
-        check(rows[:num_rows], np.ones(num_labels))
+        check_lengths(Path("tokens.h5"), ("X_val", "Y_val"), num_rows, num_labels)
+
+
+def test_the_number_of_an_event_counts_from_the_start_of_its_split(rows):
+    rows[3, 18] = -5
+    with pytest.raises(UserError, match="the MET -5 in event 103;"):
+        check_rows(Path("tokens.h5"), ("X", "Y"), rows, np.ones(20), len(OBJECT_TYPES), first=100)
 
 
 def test_values_in_empty_slots_do_not_count(rows):

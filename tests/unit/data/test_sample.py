@@ -5,12 +5,11 @@ import json
 import h5py
 import numpy as np
 import pytest
-from random_events import OBJECT_TYPES
+from random_events import OBJECT_TYPES, read_events
 
 from globals_heads.data import checks, detector, sample
 from globals_heads.data.events import Events
 from globals_heads.data.pythia import PROCESSES
-from globals_heads.data.token_file import read_token_file
 from globals_heads.errors import UserError
 from globals_heads.settings import SimulateSettings
 
@@ -98,7 +97,7 @@ def test_merged_file_is_split_and_does_not_depend_on_the_order_of_shards(shards,
     for name, order in (("a.h5", shards), ("b.h5", shards[::-1])):
         sample.merge_shards(order, SETTINGS, OBJECT_TYPES, 48, tmp_path / name)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-    splits = read_token_file(tmp_path / "a.h5", OBJECT_TYPES)[0]
+    splits = read_events(tmp_path / "a.h5")
     assert {name: len(events) for name, events in splits.items()} == {
         "train": 40,
         "val": 4,

@@ -14,7 +14,7 @@ from damage import dataset, planted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from random_events import OBJECT_TYPES, random_events
+from random_events import OBJECT_TYPES, random_events, read_events
 
 from globals_heads import files
 from globals_heads import packed as packed_file
@@ -39,7 +39,7 @@ def test_splits_are_those_of_packed_files():
 
 
 def test_events_come_back(path):
-    splits = read_token_file(path, OBJECT_TYPES)[0]
+    splits = read_events(path)
     for name, seed in SPLITS.items():
         expected = random_events(20, seed)
         assert_array_equal(splits[name].types, expected.types)
@@ -59,7 +59,7 @@ def test_names_in_any_case(path):
     with h5py.File(path, "r+") as file:
         file.move("Y_val", "y_VAL")
         file.move("X_test", "x_test")
-    assert len(read_token_file(path, OBJECT_TYPES)[0]["val"]) == 20
+    assert len(read_events(path)["val"]) == 20
 
 
 def in_mev(rows):
@@ -78,19 +78,84 @@ def test_mev_is_recognised_and_angles_stay(path, jets):
     if not jets:
         for split in SPLITS:
             dataset(f"X_{split}", without_jets)(path)
-    expected = read_token_file(path, OBJECT_TYPES)[0]
+    expected = read_events(path)
     for split in SPLITS:
         dataset(f"X_{split}", in_mev)(path)
-    for split, events in read_token_file(path, OBJECT_TYPES)[0].items():
+    for split, events in read_events(path).items():
         assert_allclose(events.objects, expected[split].objects, rtol=1e-5)
         assert_allclose(events.met, expected[split].met, rtol=1e-5)
 
 
 def test_one_absurd_jet_does_not_make_a_file_mev(path):
     """The units follow the median of the leading jets; a mean would follow the worst event."""
-    expected = read_token_file(path, OBJECT_TYPES)[0]["train"]
+    expected = read_events(path)["train"]
     dataset("X_train", planted((5, [0, 20, 21]), [1, 1e7, 1e7]))(path)
-    assert_allclose(read_token_file(path, OBJECT_TYPES)[0]["train"].met, expected.met, rtol=1e-5)
+    assert_allclose(read_events(path)["train"].met, expected.met, rtol=1e-5)
+
+
+def test_the_unit_of_the_setting_overrules_the_rule(path):
+    """A file in GeV that is said to be in MeV, and the reverse."""
+    expected = read_events(path)["val"]
+    as_mev = read_events(path, unit="MeV")["val"]
+    assert_allclose(as_mev.objects[..., :2], expected.objects[..., :2] / 1000)
+    assert_array_equal(as_mev.objects[..., 2:], expected.objects[..., 2:])
+    for split in SPLITS:
+        dataset(f"X_{split}", in_mev)(path)
+    assert_allclose(read_events(path, unit="GeV")["val"].met[:, 0], expected.met[:, 0] * 1000)
+    assert "the setting read.unit" in read_token_file(path, OBJECT_TYPES, "GeV")[1]
+
+
+@pytest.mark.parametrize("num_slots", [12, 30])
+def test_other_numbers_of_slots(path, num_slots):
+    expected = read_events(path)
+
+    def with_slots(rows):
+        types, met, objects = np.split(rows, [18, 20], axis=1)
+        pad = np.zeros((len(rows), 12 * 4))
+        types = np.hstack([types, pad[:, :12]])[:, :num_slots]
+        return np.hstack([types, met, np.hstack([objects, pad])[:, : 4 * num_slots]])
+
+    for split in SPLITS:
+        dataset(f"X_{split}", with_slots)(path)
+    for split, events in read_events(path).items():
+        assert events.types.shape == (20, num_slots)
+        kept = min(num_slots, 18)
+        assert_array_equal(events.objects[:, :kept], expected[split].objects[:, :kept])
+        assert_array_equal(events.met, expected[split].met)
+
+
+@pytest.mark.parametrize("block", [1, 7, 16_384])
+@pytest.mark.parametrize(
+    "storage", [{}, {"chunks": (3, 5), "compression": "gzip"}, {"chunks": (20, 1)}]
+)
+def test_double_precision_chunks_and_blocks(path, monkeypatch, storage, block):
+    """The same events whatever the storage, and however many are read at a time."""
+    expected = read_events(path)
+    for split in SPLITS:
+        dataset(f"X_{split}", lambda x: x.astype(np.float64), **storage)(path)
+        dataset(f"Y_{split}", lambda y: y.astype(np.int8))(path)
+    monkeypatch.setattr(token_file, "BLOCK", block)
+    for split, events in read_events(path).items():
+        assert_array_equal(events.rows, expected[split].rows)
+        assert_array_equal(events.labels, expected[split].labels)
+
+
+def test_a_file_without_labels(path):
+    expected = read_events(path)["val"].rows
+    for split in SPLITS:
+        dataset(f"Y_{split}", lambda y: None)(path)
+    events = read_events(path)["val"]
+    assert_array_equal(events.rows, expected)
+    assert (events.labels == 0).all()
+
+
+def test_a_file_without_splits(path):
+    with h5py.File(path, "r+") as file:
+        file["x"], file["Y"] = file["X_val"][...], file["Y_val"][...]
+    expected = read_events(path)["val"]
+    (events,) = read_events(path, splits=token_file.UNSPLIT).values()
+    assert_array_equal(events.rows, expected.rows)
+    assert_array_equal(events.labels, expected.labels)
 
 
 def link_out(path):
@@ -133,7 +198,9 @@ def test_values_of_another_place_are_refused(path, store):
     ("name", "change", "message"),
     [
         ("X_train", lambda x: None, "no data set X_train .*a token file needs"),
-        ("X_val", lambda x: x[:, :91], r"shape \(20, 91\); it must be \(events, 92\)"),
+        ("X_val", lambda x: x[:, :91], r"shape \(20, 91\); it must be \(events, 2 \+ 5 x slots\)"),
+        ("X_val", lambda x: x[:, :87], "different numbers of slots .*'X_val': 17"),
+        ("X_val", lambda x: x[:0], "X_val in .* holds no events"),
         ("X_val", lambda x: x[0], r"has the shape \(92,\)"),
         ("X_val", lambda x: x[:, :, None], r"has the shape \(20, 92, 1\)"),
         ("X_val", lambda x: x.astype("S8"), r"holds \|S8 values; only numbers"),
@@ -211,7 +278,7 @@ def good():
 def read_or_refuse(path):
     """Read a file that may be damaged: events as the layout says, or a sentence."""
     try:
-        splits = read_token_file(path, OBJECT_TYPES)[0]
+        splits = read_events(path)
     except UserError as error:
         assert str(path) in str(error)
         assert len(str(error)) < 2000

@@ -181,9 +181,10 @@ def source_name(study: Settings) -> str:
             for file, stat in zip(files, stats, strict=True)
         ]
         changed = study.read.model_dump(exclude_defaults=True)
-        made_from = [[file.name for file in files if len(files) > 1], digests, changed]
-        first = Path(study.data) if isinstance(study.data, str) else files[0]
-        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", first.resolve().name.partition(".")[0])
+        several = len(files) > 1
+        made_from = [[file.name for file in files if several], digests, changed]
+        named = files[0].absolute().parent.name if several else files[0].stem
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", named)
     return f"{stem}-{digest([made_from, study.object_types])[:8]}"
 
 

@@ -93,7 +93,6 @@ class _Reader:
 
     def ragged(self, start: int, stop: int, label: int, tally: Tally) -> Ragged:
         """Return the events from `start` up to `stop`; events without one MET are skipped."""
-        tally.num_places = stop
         branches = self.settings.branches
         met = [self._branch("met", leaf, start, stop) for leaf in ("MET", "Phi")]
         one = np.ones(stop - start, bool)
@@ -109,6 +108,7 @@ class _Reader:
             self._objects("photon", start, stop),
         ]
         event, types, objects = (np.concatenate(part) for part in zip(*parts, strict=True))
+        tally.num_places = stop
         kept = one[event]
         number = np.cumsum(one) - 1
         globals_ = [np.asarray(ak.flatten(values[one]), dtype=float) for values in met]

@@ -53,7 +53,7 @@ class Events:
     @property
     def rows(self) -> NDArray[np.float32]:
         """The events in the layout of token files, shape (N, 2 + 5 S)."""
-        flat = self.objects.reshape(len(self), -1)
+        flat = self.objects.reshape(len(self), 4 * self.types.shape[1])
         return np.concatenate([self.types, self.met, flat], axis=1, dtype=np.float32)
 
     @classmethod

@@ -225,5 +225,5 @@ def test_a_file_without_lines_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_events, "BLOCK_BYTES", 10)
     path = tmp_path / "4top.csv"
     path.write_text("7;" * 100)
-    with pytest.raises(UserError, match="no line break in .* bytes after line 0"):
+    with pytest.raises(UserError, match=r"no line break in .* bytes after line 0"):
         read(path)

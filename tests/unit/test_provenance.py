@@ -153,6 +153,20 @@ def test_the_name_of_a_data_set_follows_its_content(tmp_path):
     assert dataset_name(study) != name
 
 
+def test_the_name_of_several_files_follows_their_names_contents_and_reader(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(name)
+    folder = Settings(data=str(tmp_path))
+    name = dataset_name(folder)
+    assert name.startswith(tmp_path.name)
+    listed = [str(tmp_path / each) for each in ("b.csv", "a.csv")]
+    assert dataset_name(Settings(data=listed)) == name
+    assert dataset_name(Settings(data=str(tmp_path), read={"seed": 1})) != name
+    assert dataset_name(Settings(data=listed[:1])).startswith("b-")
+    (tmp_path / "a.csv").rename(tmp_path / "c.csv")
+    assert dataset_name(folder) != name
+
+
 @pytest.mark.parametrize(
     ("changes", "same_events"),
     [

@@ -10,48 +10,57 @@ from random_events import random_events
 PUBLIC = ("4top", "ttbarHiggs", "ttbarW", "ttbarWW", "ttbarZ")
 
 
+NOTHING = "total        0"
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+
+
 def reports(study):
     return [json.loads(path.read_text()) for path in study.path.glob("results/data/*/read.json")]
 
 
 def test_the_public_files_and_a_few_more(empty_study):
-    """A folder, its files as a list in another order, and one file; what is read is kept."""
-    folder = empty_study / "my csv"
+    """The commands of docs/data.md; the files as a list in another order, and one file."""
+    assert "--configfile config/4tops_csv.yaml" in DOCS
+    tiny = empty_study.configfiles
+    empty_study.configfiles = (*tiny, "config/4tops_csv.yaml")
+    folder = empty_study / "4tops"
     folder.mkdir()
     for i, name in enumerate(PUBLIC):
         write_csv(folder / f"{name}.csv", csv_lines(random_events(30, i), name))
-    plan = empty_study.plan("--until", "pack", overlay={"data": "my csv"})
-    assert plan == {"read": 1, "pack": 1}
-    empty_study.run("--until", "pack", overlay={"data": "my csv"})
+    empty_study.run("--until", "pack")
     (report,) = reports(empty_study)
     assert {name: numbers["all"] for name, numbers in report["events"].items()} == dict.fromkeys(
         ("tttt", "ttH", "ttW", "ttWW", "ttZ"), 30
     )
     log = (empty_study / "results/logs/data/read.log").read_text()
     assert "ttWW                  30        24         3         3     38000" in log
-    listed = "data=[" + ",".join(f"my csv/{name}.csv" for name in PUBLIC[::-1]) + "]"
-    assert not empty_study.plan("--until", "pack", "--config", listed)
-    single = empty_study.plan("--until", "pack", "--config", "data=my csv/4top.csv")
+    listed = "data=[" + ",".join(f"4tops/{name}.csv" for name in PUBLIC[::-1]) + "]"
+    assert NOTHING in empty_study.run("--until", "pack", "-n", "--config", listed)
+    single = empty_study.plan("--until", "pack", "--config", "data=4tops/4top.csv")
     assert single == {"read": 1, "pack": 1}
-    other = {"data": "my csv", "read": {"slots": 5}}
+    other = {"read": {"slots": 5}}
     assert empty_study.plan("--until", "pack", overlay=other) == {"read": 1, "pack": 1}
     (folder / "4top.csv").touch()
-    assert not empty_study.plan("--until", "pack", overlay={"data": "my csv"})
+    assert NOTHING in empty_study.run("--until", "pack", "-n")
 
 
 def test_delphes_to_a_trained_run(empty_study):
-    """One run from a ROOT file, with another name of a branch."""
+    """One run with the overlay of docs/data.md; a name of another card is named."""
 
     def rename(branches):
         for name in [name for name in branches if name.startswith("Jet.")]:
             branches[name.replace("Jet.", "JetPUPPI.")] = branches.pop(name)
 
-    write_delphes(empty_study / "ttbarZ.root", delphes_events(60), rename)
-    settings = {"data": "ttbarZ.root", "read": {"branches": {"jet": "JetPUPPI"}}}
-    output = empty_study.fail("--until", "pack", overlay={"data": "ttbarZ.root"})
+    assert "--configfile config/delphes.yaml" in DOCS
+    empty_study.configfiles = (*empty_study.configfiles, "config/delphes.yaml")
+    (empty_study / "delphes").mkdir()
+    write_delphes(empty_study / "delphes/ttbarZ.root", delphes_events(60), rename)
+    output = empty_study.fail("--until", "pack")
     (error,) = [line for line in output.splitlines() if line.startswith("Error: ")]
     assert "ttbarZ.root has no branch Jet.PT" in error and "read.branches.jet" in error
-    empty_study.run("results/runs/none/beta_1/seed_0/model.pt", overlay=settings)
+    named = {"read": {"branches": {"jet": "JetPUPPI"}}}
+    empty_study.run("results/runs/none/beta_1/seed_0/model.pt", overlay=named)
     assert (empty_study / "results/runs/none/beta_1/seed_0/model.pt").is_file()
 
 

@@ -247,7 +247,7 @@ def check_num_objects(num_objects: int, split: str) -> None:
         )
 
 
-def check_objects(objects: Array, settings: PackSettings, split: str, first: int) -> None:
+def check_objects(objects: Array, settings: PackSettings, split: str, first: int = 0) -> None:
     """Refuse objects whose features are undefined.
 
     Parameters

@@ -80,11 +80,6 @@ def pack(
         object_types=tuple(object_types.values()),
         pack=settings,
     )
-    num_features = len(info.features.names)
-    object_bytes = 4 * num_features + 1
-    require_disk_space(
-        output, sum(int(each[-1]) * object_bytes + len(each) * 16 for each in offsets.values())
-    )
     numbers = "; ".join(
         f"{name}: {len(each) - 1} events with {each[-1] / (len(each) - 1):.3g} objects on average"
         for name, each in offsets.items()

@@ -66,22 +66,22 @@ class TokenSplit:
         """Return the number of events."""
         return self.num_events
 
-    def blocks(self) -> Iterator[Events]:
-        """Yield all events, in GeV."""
+    def blocks(self, size: int | None = None) -> Iterator[Events]:
+        """Yield all events, in GeV; `size` at a time, or as many as suit the file."""
         with h5py.File(self.path, "r") as file:
-            for _, rows, labels in self.read(file):
+            for _, rows, labels in self.read(file, size):
                 if self.gev != 1:
                     _, met, objects = split_rows(rows)
                     met[:, 0] *= self.gev
                     objects[..., :2] *= self.gev
                 yield Events.from_rows(rows, labels)
 
-    def read(self, file: h5py.File) -> Iterator[tuple[int, Array, Array]]:
+    def read(self, file: h5py.File, size: int | None = None) -> Iterator[tuple[int, Array, Array]]:
         """Yield the number of the first event, rows and labels of each block, unchecked."""
         rows = file[self.rows]
         # Whole chunks, since HDF5 decompresses all of a chunk for one row.
         chunk = rows.chunks[0] if rows.chunks else 1
-        size = max(chunk, BLOCK // chunk * chunk)
+        size = size or max(chunk, BLOCK // chunk * chunk)
         for start in range(0, len(self), size):
             part = slice(start, min(start + size, len(self)))
             labels = np.zeros(part.stop - start) if self.labels is None else file[self.labels][part]

@@ -83,7 +83,7 @@ def encode_file(model: Path, events: Path, output: Path, layout: Layout, threads
             bins.describe(file)
         for name, each in splits.items():
             sums = np.zeros(2)
-            for block in _blocks(each):
+            for block in each.blocks(EVENTS_PER_BLOCK):
                 encoded = encode(trained, block)
                 num_objects = (encoded.types > 0).sum(axis=1)
                 sums += np.nansum(encoded.error * num_objects), num_objects.sum()
@@ -251,11 +251,6 @@ def _append(file: h5py.File, arrays: Mapping[str, NDArray[Any]]) -> None:
         dataset = file[name]
         dataset.resize(len(dataset) + len(values), axis=0)
         dataset[len(dataset) - len(values) :] = values
-
-
-def _blocks(events: Events) -> Iterator[Events]:
-    for start in range(0, len(events), EVENTS_PER_BLOCK):
-        yield events[start : start + EVENTS_PER_BLOCK]
 
 
 def _read(file: h5py.File, split: str, trained: TrainedModel) -> Iterator[Encoded]:

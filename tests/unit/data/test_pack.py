@@ -1,5 +1,11 @@
 """Packing: real objects only, normalised by the training split."""
 
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -8,7 +14,8 @@ from random_events import OBJECT_TYPES, pack_random, random_events
 from globals_heads.data.events import Events
 from globals_heads.data.pack import pack
 from globals_heads.errors import UserError
-from globals_heads.packed import SPLITS, open_packed
+from globals_heads.kinematics import wrap_angle
+from globals_heads.packed import SPLITS, log_features, open_packed
 from globals_heads.settings import PackSettings
 
 
@@ -139,3 +146,84 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"packed\.h5 needs .* MiB but only 0\.0 MiB are free"):
         pack_random(tmp_path / "packed.h5", PackSettings())
     assert not list(tmp_path.iterdir())
+
+
+@dataclass
+class Blocks:
+    """Events in blocks of one size."""
+
+    events: Events
+    size: int
+
+    def __len__(self):
+        return len(self.events)
+
+    def blocks(self):
+        for start in range(0, len(self), self.size):
+            yield self.events[start : start + self.size]
+
+
+@pytest.mark.parametrize("settings", [{}, {"features": "raw", "globals_target": "polar"}])
+def test_the_bits_do_not_depend_on_the_size_of_blocks(tmp_path, settings):
+    files = []
+    for size in (1, 7, 400):
+        splits = {name: Blocks(random_events(400, seed), size) for seed, name in enumerate(SPLITS)}
+        files.append(tmp_path / f"{size}.h5")
+        pack(splits, OBJECT_TYPES, PackSettings(**settings), "tokens", "GeV", files[-1])
+    assert files[0].read_bytes() == files[1].read_bytes() == files[2].read_bytes()
+
+
+@pytest.mark.parametrize("features", ["log", "raw"])
+def test_mean_and_scale_are_those_of_all_objects_at_once(tmp_path, features):
+    """To the last bit as NumPy computes them for the whole training split."""
+    events = random_events(400)
+    objects = events.objects[events.types > 0]
+    columns = (
+        log_features(objects)
+        if features == "log"
+        else np.column_stack([objects[:, :3], wrap_angle(objects[:, 3])])
+    )
+    mean = columns.mean(axis=0)
+    if features == "raw":
+        mean[3] = 0
+    _, info = pack_everywhere(tmp_path / "packed.h5", events, features=features)
+    assert info.features.mean == tuple(mean)
+    assert info.features.scale == tuple(columns.std(axis=0))
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from random_events import OBJECT_TYPES, random_events
+from globals_heads.data.pack import pack
+from globals_heads.data.token_file import read_token_file, write_token_file
+from globals_heads.settings import PackSettings
+
+class Repeated:
+    def __init__(self, size):
+        self.size = size
+    def __len__(self):
+        return self.size
+    def blocks(self):
+        yield from [random_events(10_000)] * (self.size // 10_000)
+
+folder, sizes = Path(sys.argv[1]), {"train": 240_000, "val": 30_000, "test": 30_000}
+write_token_file(folder / "t.h5", {n: Repeated(s) for n, s in sizes.items()}, OBJECT_TYPES, {})
+splits, unit = read_token_file(folder / "t.h5", OBJECT_TYPES)
+pack(splits, OBJECT_TYPES, PackSettings(), "tokens", unit, folder / "packed.h5")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_the_memory_for_a_large_sample_is_small(tmp_path):
+    """300,000 events, whose rows alone are 110 MB in single precision."""
+    helpers = Path(random_events.__code__.co_filename).parent
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(helpers)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout.split()[-1]) < 300

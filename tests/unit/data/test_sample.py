@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from random_events import OBJECT_TYPES, read_events
 
-from globals_heads.data import checks, detector, sample
+from globals_heads.data import checks, detector, sample, scratch
 from globals_heads.data.events import Events
 from globals_heads.data.pythia import PROCESSES
 from globals_heads.errors import UserError
@@ -109,6 +109,15 @@ def test_merged_file_is_split_and_does_not_depend_on_the_order_of_shards(shards,
     assert (merged != made).any()  # shuffled
     labels = np.concatenate([events.labels for events in splits.values()])
     assert np.bincount(labels).tolist() == [0, 24, 8, 8, 0, 8]
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_merged_file_does_not_depend_on_the_sizes_of_blocks(shards, tmp_path, monkeypatch, size):
+    sample.merge_shards(shards, SETTINGS, OBJECT_TYPES, 48, tmp_path / "a.h5")
+    monkeypatch.setattr(scratch, "BUCKET", size)
+    monkeypatch.setattr(scratch, "BLOCK", size)
+    sample.merge_shards(shards, SETTINGS, OBJECT_TYPES, 48, tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
 def test_merged_file_says_where_it_comes_from(shards, tmp_path):

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from random_events import OBJECT_TYPES, random_events
+from random_events import random_events, read_events
 from trained_models import train_small
 
 import globals_heads
-from globals_heads.data.token_file import read_token_file
 from globals_heads.errors import UserError
 from globals_heads.evaluate.evaluate import predict, token_errors
 from globals_heads.export.encode import decode, encode, load_model
@@ -31,7 +30,7 @@ def small(request, tmp_path_factory):
 
 
 def test_encoding_gives_the_numbers_of_the_evaluation(small):
-    events = read_token_file(small.tokens, OBJECT_TYPES)[0]["test"]
+    events = read_events(small.tokens)["test"]
     trained, test, info = load_model(small.folder.model), small.data.test, small.data.info
     found, expected = encode(trained, events), predict(trained.model, test)
     real, num_objects = events.types > 0, np.diff(test.offsets)
@@ -57,7 +56,7 @@ def test_encoding_gives_the_numbers_of_the_evaluation(small):
 
 
 def test_decoding_gives_the_reconstruction_of_the_evaluation(small):
-    events = read_token_file(small.tokens, OBJECT_TYPES)[0]["test"]
+    events = read_events(small.tokens)["test"]
     trained = load_model(small.folder.model)
     expected = predict(trained.model, small.data.test)
     encoded = encode(trained, events)

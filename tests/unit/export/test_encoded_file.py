@@ -7,10 +7,9 @@ import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from random_events import OBJECT_TYPES
+from random_events import read_events
 from trained_models import SIZES, train_small
 
-from globals_heads.data.token_file import read_token_file
 from globals_heads.errors import UserError
 from globals_heads.export import encoded_file
 from globals_heads.export.encode import decode, encode, load_model
@@ -40,7 +39,7 @@ def encode_here(path, layout="objects"):
 def test_model_pt_alone_is_enough(small, alone, capsys):
     """Block by block, the file holds what `encode` gives for whole splits."""
     trained = load_model(small.folder.model)
-    splits, _ = read_token_file(small.tokens, OBJECT_TYPES)
+    splits = read_events(small.tokens)
     with h5py.File(encode_here(alone)) as file:
         assert sorted(file) == ["test", "train", "val"]
         for name, events in splits.items():
@@ -65,7 +64,7 @@ def test_a_token_file_again(small, alone, layout):
     if layout == "binned" and not is_discrete(small):
         pytest.skip("has no codes")
     decode_file(alone / "model.pt", encode_here(alone, layout), alone / "reco.h5", 1)
-    splits, _ = read_token_file(small.tokens, OBJECT_TYPES)
+    splits = read_events(small.tokens)
     trained = load_model(small.folder.model)
     with h5py.File(alone / "reco.h5") as file:
         for name, events in splits.items():
@@ -81,7 +80,7 @@ def test_binned_tokens_by_hand(small, alone):
             encode_here(alone, "binned")
         assert not (alone / "out.h5").exists()
         return
-    events = read_token_file(small.tokens, OBJECT_TYPES)[0]["val"]
+    events = read_events(small.tokens)["val"]
     codes = encode(load_model(small.folder.model), events).codes
     with h5py.File(encode_here(alone, "binned")) as file:
         names = ["X_test", "X_train", "X_val", "Y_train", "y_test", "y_val"]

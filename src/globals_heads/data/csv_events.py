@@ -6,7 +6,6 @@ of lines are read at once with NumPy and pandas; lines that do not fit are read 
 """
 
 import gzip
-import io
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -435,16 +435,34 @@ def _floats(fields: list[str]) -> tuple[float, ...]:
         raise ValueError("text in place of a number") from None
 
 
+class _Bytes:
+    """A file of these bytes; unlike BytesIO, pandas does not decode and encode what it reads."""
+
+    def __init__(self, text: NDArray[np.uint8]) -> None:
+        self._text = text
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        part, self._text = self._text[:size], self._text[size:]
+        return part.tobytes()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Stand for the lines, which pandas only looks for in files that it takes."""
+        return iter(())
+
+
 def _numbers(text: NDArray[np.uint8], num_columns: int) -> Array | None:
     """Return the numbers of a plain CSV text; None if some are no numbers."""
+    source: Any = _Bytes(text)  # pandas takes more than its types say
     try:
-        return pd.read_csv(
-            io.BytesIO(text.data),
+        numbers: Array = pd.read_csv(
+            source,
             header=None,
             names=range(num_columns),
             dtype=np.float64,
             na_filter=False,
         ).to_numpy()
+        return numbers
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError):
         return None
 

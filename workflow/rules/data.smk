@@ -50,6 +50,7 @@ rule read:
         "results/logs/data/read.log",
     # A second try cannot mend bad files.
     retries: 0
+    threads: 2
     conda:
         "../../envs/environment.yaml"
     params:

@@ -17,8 +17,8 @@ PAGE = Path(__file__).parents[2] / "docs/use.md"
 @pytest.fixture(scope="module")
 def commands():
     text = PAGE.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.M | re.S)
-    lines = [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S)
+    lines = [line for language, block in blocks if not language for line in block.splitlines()]
     return [*lines, *re.findall(r"`(snakemake [^`]*choose[^`]*)`", text)]
 
 

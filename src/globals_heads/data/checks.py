@@ -171,7 +171,7 @@ def check_rows(
         where = f"event {first + event}" + (f", {axis} {place[0]}" if place else "")
         remedy = "remove or repair that event"
         if values is types:
-            remedy = "repair the file or extend the setting object_types"
+            remedy = "repair the file or extend the setting object_types before training"
         raise UserError(
             f"{names[values is labels]} in {path} has "
             f"{quantity}{values[event, *place]:g} in {where}; {allowed}, so {remedy}."

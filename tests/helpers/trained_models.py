@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import yaml
 from random_events import OBJECT_TYPES, random_events
 
+from globals_heads.data.events import Events
 from globals_heads.data.pack import pack
 from globals_heads.data.token_file import read_token_file, write_token_file
 from globals_heads.facts import RunFolder
@@ -39,6 +41,17 @@ class SmallModel(NamedTuple):
     folder: RunFolder
     tokens: Path
     data: PackedData
+
+
+def read_events(path):
+    """Return the events of each split of a token file, in memory."""
+    splits, _ = read_token_file(path, OBJECT_TYPES)
+    events = {}
+    for name, split in splits.items():
+        blocks = list(split.blocks())
+        columns = (np.concatenate([getattr(b, key) for b in blocks]) for key in vars(blocks[0]))
+        events[name] = Events(*columns)
+    return events
 
 
 def train_small(path, latent_space, globals_beta=1, pack_settings=DEFAULT):

@@ -50,9 +50,9 @@ rule read:
         "results/logs/data/read.log",
     # A second try cannot mend bad files.
     retries: 0
-    threads: 2
     conda:
         "../../envs/environment.yaml"
+    threads: 2
     params:
         settings=STUDY.read.model_dump_json(),
         object_types=OBJECT_TYPES,

@@ -102,7 +102,7 @@ def encode(trained: TrainedModel, events: Events) -> Encoded:
             f"({', '.join(info.object_types)}); take a model that was trained with this type."
         )
     if real.any():
-        check_objects(events.objects[real].astype(np.float64), info.pack, "events to encode")
+        check_objects(events.objects[real].astype(np.float64), info.pack, "events to encode", 0)
     split = pack_events(events.types, events.objects, events.met, events.labels, info)
     period = normalised_period(info.features, CPU)
     tokens, pooled, globals_, errors = [], [], [], []

@@ -6,7 +6,8 @@ are written and read in blocks, so memory does not grow with them.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
 from globals_heads.data.events import LABELS, Events
-from globals_heads.data.token_file import SPLITS, read_token_file, write_token_file
+from globals_heads.data.token_file import SPLITS, EventBlocks, read_token_file, write_token_file
 from globals_heads.errors import UserError
 from globals_heads.export.encode import NO_CODE, Encoded, decode, encode, load_model
 from globals_heads.files import new_hdf5, open_hdf5
 from globals_heads.provenance import file_digest
+from globals_heads.settings import EnergyUnit
 from globals_heads.train.model_file import TrainedModel
 from globals_heads.train.train import EVENTS_PER_EVALUATION_BATCH
 
@@ -46,7 +48,9 @@ ABOUT = {
 }
 
 
-def encode_file(model: Path, events: Path, output: Path, layout: Layout, threads: int) -> None:
+def encode_file(
+    model: Path, events: Path, output: Path, layout: Layout, threads: int, unit: EnergyUnit = "auto"
+) -> None:
     """Encode a file of events, and print how well each split is reconstructed.
 
     Parameters
@@ -61,6 +65,8 @@ def encode_file(model: Path, events: Path, output: Path, layout: Layout, threads
         Its layout.
     threads
         CPU threads.
+    unit
+        The unit of energies in the token file; auto finds it.
 
     Raises
     ------
@@ -71,19 +77,20 @@ def encode_file(model: Path, events: Path, output: Path, layout: Layout, threads
     trained = load_model(model)
     bins = TokenBins.of(trained) if layout == "binned" else None
     types = dict(enumerate(trained.info.object_types, start=1))
-    splits, unit = read_token_file(events, types)
-    print(f"Read {events}, energies in {unit}; encoding with {trained.settings.key.name}")
+    splits, found = read_token_file(events, types, unit)
+    print(f"Read {events}, energies in {found}; encoding with {trained.settings.key.name}")
     with new_hdf5(output) as file:
         file.attrs["layout"] = layout
         file.attrs["model"] = file_digest(model)
         file.attrs["settings"] = trained.settings.model_dump_json()
         file.attrs["object_types"] = json.dumps(types)
-        file.attrs["labels"] = json.dumps(LABELS)
+        with h5py.File(events) as source:
+            file.attrs["labels"] = source.attrs.get("labels", json.dumps(LABELS))
         if bins:
             bins.describe(file)
         for name, each in splits.items():
             sums = np.zeros(2)
-            for block in each.blocks(EVENTS_PER_BLOCK):
+            for block in _whole_batches(each):
                 encoded = encode(trained, block)
                 num_objects = (encoded.types > 0).sum(axis=1)
                 sums += np.nansum(encoded.error * num_objects), num_objects.sum()
@@ -120,12 +127,35 @@ def decode_file(model: Path, encoded: Path, output: Path, threads: int) -> None:
                 f"({digest}); give that model, or {remedy}."
             )
         splits = {
-            name: _joined([decode(trained, block) for block in _read(file, name, trained)])
+            name: DecodedSplit(
+                encoded, name, trained, sum(map(_length, _read(file, name, trained)))
+            )
             for name in SPLITS
         }
+        labels = {int(label): name for label, name in json.loads(file.attrs["labels"]).items()}
     types = dict(enumerate(trained.info.object_types, start=1))
     made_by = {"reconstructed_by": trained.settings.model_dump()}
-    write_token_file(output, splits, types, made_by)
+    write_token_file(output, splits, types, made_by, labels)
+
+
+@dataclass(frozen=True)
+class DecodedSplit:
+    """The reconstructed events of one split of an encoded file, block by block from disk."""
+
+    path: Path
+    name: str
+    trained: TrainedModel
+    num_events: int
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return self.num_events
+
+    def blocks(self) -> Iterator[Events]:
+        """Yield all events."""
+        with h5py.File(self.path, "r") as file:
+            for block in _read(file, self.name, self.trained):
+                yield decode(self.trained, block)
 
 
 class TokenBins:
@@ -280,6 +310,24 @@ def _check(encoded: Encoded, trained: TrainedModel) -> None:
         raise ValueError("latents that are not finite, or none")
 
 
-def _joined(blocks: Iterable[Events]) -> Events:
+def _length(encoded: Encoded) -> int:
+    return len(encoded.labels)
+
+
+def _whole_batches(events: EventBlocks) -> Iterator[Events]:
+    """Yield the events in blocks of whole batches, whatever the blocks on disk."""
+    waiting: list[Events] = []
+    for block in events.blocks():
+        waiting.append(block)
+        joined = _joined(waiting)
+        whole = len(joined) // EVENTS_PER_EVALUATION_BATCH * EVENTS_PER_EVALUATION_BATCH
+        for start in range(0, whole, EVENTS_PER_BLOCK):
+            yield joined[start : min(start + EVENTS_PER_BLOCK, whole)]
+        waiting = [joined[whole:]]
+    if len(rest := _joined(waiting)):
+        yield rest
+
+
+def _joined(blocks: Sequence[Events]) -> Events:
     columns = ([getattr(block, name) for block in blocks] for name in Events.__annotations__)
     return Events(*(np.concatenate(column) for column in columns))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from random_events import random_events, read_events
-from trained_models import train_small
+from random_events import random_events
+from trained_models import read_events, train_small
 
 import globals_heads
 from globals_heads.errors import UserError

@@ -7,8 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from random_events import read_events
-from trained_models import SIZES, train_small
+from trained_models import SIZES, read_events, train_small
 
 from globals_heads.errors import UserError
 from globals_heads.export import encoded_file
@@ -145,3 +144,25 @@ def test_damaged_files_are_refused(small, alone, name, value):
     with pytest.raises(UserError, match=r"cannot be read as an encoded file .*encode"):
         decode_file(alone / "model.pt", out, alone / "reco.h5", 1)
     assert not (alone / "reco.h5").exists()
+
+
+def test_blocks_on_disk_change_no_number(small, alone):
+    """A file in chunks of 700 rows, in MeV and with its own labels gives the same numbers."""
+    with h5py.File(encode_here(alone)) as file:
+        expected = {key: file["test"][key][:] for key in file["test"]}
+    with h5py.File(alone / "tokens.h5", "r+") as file:
+        for name in ("X_train", "X_val", "X_test"):
+            rows = file[name][:].astype(np.float64)
+            rows[:, [18]] *= 1000
+            rows[:, 20:].reshape(len(rows), 18, 4)[..., :2] *= 1000
+            del file[name]
+            chunks = (min(700, len(rows)), rows.shape[1])
+            file.create_dataset(name, data=rows, chunks=chunks, compression="gzip")
+        file.attrs["labels"] = '{"1": "signal"}'
+    with h5py.File(encode_here(alone)) as file:
+        for key, values in expected.items():
+            assert_allclose(file["test"][key], values, rtol=1e-5, atol=1e-5)
+        assert file.attrs["labels"] == '{"1": "signal"}'
+    decode_file(alone / "model.pt", alone / "out.h5", alone / "reco.h5", 1)
+    with h5py.File(alone / "reco.h5") as file:
+        assert json.loads(file.attrs["labels"]) == {"1": "signal"}

@@ -113,5 +113,5 @@ def check_report(study):
     page = (study / "results/report.html").read_text(encoding="utf-8")
     names = [f"figures/{name}.svg" for name in FIGURES]
     names += [f"runs/{run}/figures/curves.svg" for run in RUNS]
-    names += ["tables/summary.html", "tables/comparison.html", "summary.csv", "verdict.md"]
+    names += ["tables/summary.html", "tables/comparison.html", "summary.csv", "verdict.html"]
     assert [name for name in names if f'"results/{name}": {{' not in page] == []

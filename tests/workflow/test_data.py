@@ -29,7 +29,7 @@ def test_bad_data(study, damage, remedy):
     assert len(errors) == 1
     assert "bad.h5" in errors[0]
     assert remedy in errors[0]
-    assert "rule train" not in output
+    assert "] train " not in output
 
     assert study.contents("results/runs/**/*", "results/data/**/*", "results/*") == before
     assert not study.plan()

@@ -30,6 +30,7 @@ BIN = Path(sys.executable).parent
 STUDY_FILES = ("Snakefile", "workflow", "config", "profiles", "local", "envs", "src")
 # Of the shell that runs the tests; they would change what a command does.
 OWN_VARIABLES = {
+    "MAKELEVEL",
     "PYTHONPATH",
     "SNAKEMAKE_PROFILE",
     "SNAKEMAKE_OPTIONS",

@@ -180,7 +180,10 @@ def predicted_met(model: TokenAutoencoder, test: Predictions, data: PackedData) 
     """
     info = data.info
     met = {name: info.met_components(getattr(data, name).globals) for name in ("train", "val")}
-    train, val = (predict_events(model, split, info) for split in (data.train, data.val))
+    latent_dim = test.pooled.shape[1]
+    train, val = (
+        predict_events(model, split, info, latent_dim) for split in (data.train, data.val)
+    )
     a = fit_one_parameter(train.visible, met["train"])
     return {
         "head": info.met_components(test.globals),
@@ -190,16 +193,22 @@ def predicted_met(model: TokenAutoencoder, test: Predictions, data: PackedData) 
 
 
 @torch.inference_mode()
-def predict_events(model: TokenAutoencoder, split: PackedSplit, info: DataInfo) -> EventPredictions:
+def predict_events(
+    model: TokenAutoencoder, split: PackedSplit, info: DataInfo, latent_dim: int
+) -> EventPredictions:
     """Return what `model` makes of the events of `split`, on the CPU; no objects are kept."""
-    pooled, visible = [], []
+    # The largest arrays of an evaluation; joined from parts, they would need twice the memory.
+    pooled = np.empty((split.num_events, latent_dim), np.float32)
+    visible = np.empty((split.num_events, 2))
+    start = 0
     for batch in batches(split, EVENTS_PER_EVALUATION_BATCH, CPU):
         part = model(batch)
-        num_objects = np.bincount(batch.event.numpy(), minlength=len(batch.globals))
-        offsets = np.concatenate([[0], np.cumsum(num_objects)])
-        pooled.append(part.pooled.numpy())
-        visible.append(visible_sum(part.features.numpy(), offsets, info))
-    return EventPredictions(np.concatenate(pooled), np.concatenate(visible))
+        events = slice(start, start + len(batch.globals))
+        offsets = split.offsets[start : events.stop + 1] - split.offsets[start]
+        pooled[events] = part.pooled.numpy()
+        visible[events] = visible_sum(part.features.numpy(), offsets, info)
+        start = events.stop
+    return EventPredictions(pooled, visible)
 
 
 @torch.inference_mode()

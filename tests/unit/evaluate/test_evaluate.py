@@ -203,7 +203,7 @@ def evaluate_planted(tmp_path, monkeypatch, data, turn, pt_factors=(1, 1, 1), si
         pooled = signs[place] * data.info.met_components(split.globals)
         return Predictions(features, head, pooled, 0.0, None)
 
-    def predicted_events(model, split, info):
+    def predicted_events(model, split, info, latent_dim):
         found = predicted(model, split)
         return EventPredictions(found.pooled, visible_sum(found.features, split.offsets, info))
 

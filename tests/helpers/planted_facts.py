@@ -85,16 +85,18 @@ def event_errors(key):
     }
 
 
-IS_SIGNAL = np.arange(NUM_EVENTS) % 2 == 0
+def is_signal():
+    """Return which events are signal: every second one."""
+    return np.arange(NUM_EVENTS) % 2 == 0
 
 
 def downstream_scores(key):
     """Return a classifier's outputs: worse on codes or latents than on reconstructed objects."""
     rng = np.random.default_rng(key.seed)
-    noise = rng.normal(size=(2, NUM_EVENTS))
+    noise, signal = rng.normal(size=(2, NUM_EVENTS)), is_signal()
     return {
-        "reconstructed": noise[0] + 2.0 * IS_SIGNAL,
-        "encoded": noise[0] + noise[1] + 2.0 * IS_SIGNAL,
+        "reconstructed": noise[0] + 2.0 * signal,
+        "encoded": noise[0] + noise[1] + 2.0 * signal,
     }
 
 
@@ -102,9 +104,9 @@ def plant_downstream(folder, num_seeds=3):
     """Write a classifier's outputs on the original events."""
     for seed in range(num_seeds):
         rng = np.random.default_rng(seed)
-        scores = rng.normal(size=NUM_EVENTS) + 2.1 * IS_SIGNAL
+        scores = rng.normal(size=NUM_EVENTS) + 2.1 * is_signal()
         path = folder / f"downstream/seed_{seed}.npz"
-        write_arrays(path, original=scores, is_signal=IS_SIGNAL.astype(float))
+        write_arrays(path, original=scores, is_signal=is_signal().astype(float))
 
 
 def plant_baselines(folder):

@@ -110,3 +110,11 @@ def test_conda_environment(empty_study):
     used = (empty_study / "environments.log").read_text(encoding="utf-8")
     assert used == f"{empty_study.path} {empty_study / 'src'}\n"
     assert list(empty_study.path.glob("results/data/*/packed.h5"))
+
+
+@pytest.mark.slow
+def test_the_scheduler_sleeps(study_type, tmp_path):
+    """It wakes when a job has ended, not more and more often."""
+    study = study_type.create_tiny(tmp_path / "study")
+    output = study.run("results/summary.csv", "--verbose")
+    assert output.count("Ready jobs") < 2 * output.count("Finished jobid")

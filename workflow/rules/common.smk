@@ -263,6 +263,11 @@ TERMINAL = Terminal(RESULTS)
 
 
 onstart:
+    # Snakemake's limit of jobs per second wakes its scheduler every second once more for each
+    # finished job, until it keeps a whole core busy. The default limit is no limit here.
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
     remember(STUDY, RESULTS)
     TERMINAL.start(num_jobs("train"))
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sized
 from typing import NamedTuple
 
-from globals_heads.compare.results import Results
+from globals_heads.compare.results import Results, in_words
 from globals_heads.settings import format_beta
 
 MOSTLY_CLIPPED = 0.5
@@ -47,10 +47,13 @@ def _listed(names: list[str]) -> str:
 
 
 def _all_finished(results: Results) -> Check:
-    failed = results.runs_without_result("rec_tokens", results.statuses)
-    rest = f"missing or diverged: {_listed(failed)}" if failed else "none is missing or diverged"
-    finding = f"{len(results.errors)} runs finished; {rest}"
-    return Check("Did every run finish?", not failed, finding)
+    total = sum(status is not None for found in results.statuses.values() for status in found)
+    lost = results.lost_runs("rec_tokens", results.statuses)
+    finding = f"all {total} runs finished"
+    if lost:
+        named = in_words(lost, most=MAX_LISTED)
+        finding = f"{total - len(lost)} of {total} runs finished; {named}"
+    return Check("Did every run finish?", not lost, finding)
 
 
 def _betas_differ(results: Results) -> Check:

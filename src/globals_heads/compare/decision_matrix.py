@@ -32,12 +32,16 @@ class Choice(NamedTuple):
         The measured best cell; None if no cell qualifies.
     rule
         How the best cell was found.
+    left_out
+        Which cell has a smaller token error than the best one, and why it does not qualify; empty
+        if that is plain from the rule.
     """
 
     question: Question
     guess: Cell
     best: Cell | None
     rule: str
+    left_out: str = ""
 
 
 def decision_matrix(results: Results, settings: CompareSettings) -> list[Choice]:
@@ -84,7 +88,10 @@ def _balanced(results: Results, settings: CompareSettings, guess: Cell) -> Choic
     needed = _best_above(guess, skilled, "skill", settings.min_skill, settings)
     text = "balanced tokens and globals"
     question = Question("M2", text, guess.name, needed, needs=results.cells())
-    conditions = f" with skill at least {settings.min_skill:g}"
+    conditions = (
+        f" with at least {settings.min_skill:g} of the one-parameter fit's gain over the mean (the"
+        " skill)"
+    )
     return _choice(results, question, guess, skilled, conditions)
 
 
@@ -104,12 +111,12 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
     skilled = _reaching(results, "skill", settings.min_skill)
     speed, slowest = "ln_throughput", math.log(settings.min_relative_speed)
     fastest = max((results.mean(speed, cell) for cell in _complete(results)), default=math.nan)
-    ready = [
-        cell
+    failures = {
+        cell: [text for text, holds in _soundness(results, cell) if not holds]
+        + ["too slow"] * (results.mean(speed, cell) - fastest < slowest)
         for cell in skilled
-        if all(holds for _, holds in _soundness(results, cell))
-        and results.mean(speed, cell) - fastest >= slowest
-    ]
+    }
+    ready = [cell for cell in skilled if not failures[cell]]
     needed = [
         *_best_above(guess, skilled, "skill", settings.min_skill, settings),
         *(difference(speed, guess, c, above(slowest)) for c in results.cells() if c != guess),
@@ -126,7 +133,11 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
         f" with skill at least {settings.min_skill:g}, converged, at least"
         f" {settings.min_relative_speed:g} of the fastest cell's events/s"
     )
-    return _choice(results, question, guess, ready, conditions)
+    choice = _choice(results, question, guess, ready, conditions)
+    first = _smallest_token_error(results, skilled)
+    if first in (None, choice.best):
+        return choice
+    return choice._replace(left_out=f"{first.words} is left out: {' and '.join(failures[first])}")
 
 
 def _best_above(
@@ -151,15 +162,19 @@ def _choice(
     if untested:
         question = Question(question.claim, question.text, question.row, untested=untested)
     complete = _complete(results)
-    others = [cell.name for cell in results.cells() if cell not in complete]
-    left_out = f"; left out for a missing or diverged run: {', '.join(others)}" if others else ""
-    best = min(qualified, key=lambda cell: results.mean(TOKENS, cell), default=None)
+    others = [cell.words for cell in results.cells() if cell not in complete]
+    left_out = f"; left out for a missing or diverged run: {'; '.join(others)}" if others else ""
+    best = _smallest_token_error(results, qualified)
     return Choice(question, guess, best, f"smallest token error{conditions}{left_out}")
+
+
+def _smallest_token_error(results: Results, cells: list[Cell]) -> Cell | None:
+    return min(cells, key=lambda cell: results.mean(TOKENS, cell), default=None)
 
 
 def _complete(results: Results) -> list[Cell]:
     """Return the cells without any missing or diverged run."""
-    return [cell for cell in results.cells() if not results.runs_without_result(TOKENS, [cell])]
+    return [cell for cell in results.cells() if not results.lost_runs(TOKENS, [cell])]
 
 
 def _reaching(results: Results, metric: str, limit: float) -> list[Cell]:
@@ -175,8 +190,9 @@ def _not_worse(metric: str, guess: Cell, others: list[Cell], margin: float) -> l
 def _soundness(results: Results, cell: Cell) -> list[tuple[str, bool]]:
     """Return what must hold of the runs of a production cell, worded as its failure."""
     epochs_left = results.numbers["epochs_after_best"].get(cell, ())
-    last = [seed for seed, left in enumerate(epochs_left) if left <= 0]
+    num_last = sum(left <= 0 for left in epochs_left)
+    num_seeds = sum(math.isfinite(left) for left in epochs_left)
     return [
-        (f"a run of {cell.name} diverged", "diverged" not in results.statuses.get(cell, ())),
-        (f"the best epoch is the last one (seeds {', '.join(map(str, last))})", not last),
+        ("a run diverged", "diverged" not in results.statuses.get(cell, ())),
+        (f"the best epoch is the last one in {num_last} of {num_seeds} seeds", not num_last),
     ]

@@ -8,24 +8,48 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from globals_heads.compare import downstream as classifiers
-from globals_heads.compare.answers import NO, OPEN, TIE, UNTESTED, YES, Answer, Measured
+from globals_heads.compare.answers import (
+    NO,
+    OPEN,
+    TIE,
+    UNTESTED,
+    YES,
+    Answer,
+    Measured,
+    all_needed,
+)
 from globals_heads.compare.checks import Check
 from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.questions import Axes
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
-from globals_heads.compare.statistics import MIN_SEEDS
-from globals_heads.compare.words import difference, factor, in_words, listed, number, said
-from globals_heads.settings import CompareSettings
+from globals_heads.compare.words import difference, factor, number, said
+from globals_heads.settings import MIN_SEEDS, CompareSettings
 
 BEST, WORST, MIDDLE, PARTLY = "best", "worst", "middle", "partly"
-# Expected outcomes: what, its column in the summary, its claims at the smallest and the largest
-# weight, and what is expected there.
+# Expected outcomes: what, what it means, its column in the summary, its claims at the smallest and
+# the largest weight, and what is expected there.
 EXPECTED = (
-    ("token error (T)", "rec_tokens", "E1", "E2", BEST, WORST),
-    ("globals error of the probe (G)", GLOBALS, "E3", "E4", WORST, BEST),
-    ("total loss", "val_loss", "E5", "E6", BEST, WORST),
+    (
+        "token error (T)",
+        "of the objects' features, in units of their variance",
+        *("rec_tokens", "E1", "E2", BEST, WORST),
+    ),
+    (
+        "globals error (G)",
+        "of a linear (ridge) fit from the latents to MET, the probe: 1 guesses the mean, 0 is"
+        " perfect",
+        *(GLOBALS, "E3", "E4", WORST, BEST),
+    ),
+    (
+        "total loss",
+        "weight × globals loss included: compare it within one weight only",
+        *("val_loss", "E5", "E6", BEST, WORST),
+    ),
 )
-IN_A_SPACE = ("1", "2", "2b", "2c", "3", "3'")
+# What the page calls the rows of these claims.
+OUTCOMES = {claim: row[0].partition(" (")[0] for row in EXPECTED for claim in row[3:5]}
+FEW = "Fewer than three seeds resolve nothing"
+IN_A_SPACE, BETWEEN = ("1", "2", "2b", "2c", "3", "3'"), ("4", "5", "6")
 # What a yes means.
 MEANING = {
     "1": "the head does not make the latents more readable",
@@ -100,11 +124,11 @@ def page(
         spaces=axes.spaces,
         expected=_expected(results, axes, by_claim),
         patterns=[_pattern(axes, by_claim, claim) for claim in IN_A_SPACE],
-        between=[_between(by_claim, claim) for claim in ("4", "5", "6")],
+        between=[_between(by_claim, claim) for claim in BETWEEN],
         matrix=[priority_row(choice, answer) for choice, answer in verdict.matrix],
         failed=[check for check in verdict.checks if not check.passed],
         num_seeds=results.num_seeds,
-        certainty=_certainty([*verdict.claims, *(answer for _, answer in verdict.matrix)]),
+        certainty=_certainty(axes, [*verdict.claims, *(answer for _, answer in verdict.matrix)]),
         source=results.source,
         rotation=_rotation(results, axes),
         downstream=downstream,
@@ -137,10 +161,11 @@ def _word(word: str, answer: Answer) -> str:
 def _expected(results: Results, axes: Axes, by_claim: Mapping[tuple[str, str], Answer]) -> Rows:
     """Return the expected outcomes: of each error a row of expectations, then the latent spaces."""
     rows: Rows = []
-    for name, column, first, last, *marks in EXPECTED:
+    for name, meaning, column, first, last, *marks in EXPECTED:
         between = [MIDDLE if len(axes.betas) == 3 else ""] * (len(axes.betas) - 2)
         ends = [marks[0], *between, marks[1]] if len(axes.betas) > 1 else [""]
-        rows.append([Entry(value=text) for text in (f"{name}: expected", *ends, "")])
+        expected = Entry(value=f"{name}: expected", note=meaning)
+        rows.append([expected, *(Entry(value=text) for text in (*ends, ""))])
         for space in axes.spaces:
             answers = by_claim[first, space], by_claim[last, space]
             words = _marks(axes, *answers, *marks)
@@ -207,9 +232,9 @@ def _entry(answer: Answer, measured: Measured | None) -> Entry:
     word = _word(answer.known, answer)
     if measured is None:
         return Entry(word, note=answer.reason)
-    what, value, _ = said(measured)
+    what, value, need = said(measured)
     relevant = "; visible in the objects" if answer.physically_relevant else ""
-    return Entry(word, value, what + relevant)
+    return Entry(word, value, f"{what}; needs {need}{relevant}")
 
 
 def _pattern(axes: Axes, by_claim: Mapping[tuple[str, str], Answer], claim: str) -> list[Entry]:
@@ -234,34 +259,75 @@ def _between(by_claim: Mapping[tuple[str, str], Answer], claim: str) -> list[Ent
 
 def priority_row(choice: Choice, answer: Answer) -> list[Entry]:
     """Return a row of the decision matrix."""
-    because = answer.reason
-    if answer.decisive and (answer.hint or not because):
-        what, value, limit = said(answer.decisive, by_weight=False)
-        because = f"{what}: {value}; {limit} would count"
-    best = in_words(choice.best) if choice.best else "no cell qualifies"
+    because = [_because(choice, answer), choice.left_out]
     return [
         Entry(value=answer.question.text, note=choice.rule),
-        Entry(value=in_words(choice.guess)),
-        Entry(value=best),
+        Entry(value=choice.guess.words),
+        Entry(value=choice.best.words if choice.best else "no cell qualifies"),
         Entry(_word(answer.known, answer)),
-        Entry(value=because),
+        Entry(value=". ".join(filter(None, because))),
     ]
 
 
-def _certainty(answers: Sequence[Answer]) -> str:
-    """Return how many answers are not resolved, and what would resolve them."""
-    tested = [a for a in answers if a.answer != UNTESTED]
-    unresolved = [a for a in tested if a.answer == OPEN]
-    estimates = [a.decisive.estimate for a in unresolved if a.decisive]
-    by_events = sum(e.se_event > e.se_seed for e in estimates)
-    causes = {
-        "more seeds": len(estimates) - by_events,
-        "more test events": by_events,
-        "the missing or diverged runs": len(unresolved) - len(estimates),
-    }
-    need = listed([f"{count} for want of {cause}" for cause, count in causes.items() if count])
-    text = f"{len(unresolved)} of {len(tested)} answers are not resolved"
-    return f"{text}: {need}." if need else f"{text}."
+def _because(choice: Choice, answer: Answer) -> str:
+    """Return why a guess is supported or not: beside the best cell, and by what decides."""
+    failed = [text for text, holds in answer.question.facts if not holds]
+    if failed and answer.known == NO:
+        return "; ".join(failed)
+    decisive = answer.decisive
+    if decisive is None:
+        return answer.reason
+    shown = [decisive]
+    if choice.best != choice.guess:
+        beside_best = [m for m in answer.seen if choice.best in m.component.weights][:1]
+        # If it says the same as what decides, it is enough.
+        agrees = any(all_needed([m]) == all_needed([decisive]) for m in beside_best)
+        shown = beside_best if agrees else [*beside_best, decisive]
+    parts = []
+    for measured in shown:
+        what, value, need = said(measured, by_weight=False)
+        parts.append(f"{what}: {value}, needs {need}")
+    return "; ".join(parts)
+
+
+def _certainty(axes: Axes, answers: Sequence[Answer]) -> str:
+    """Return which answers of the page are not resolved, by what would resolve them."""
+    # Of each answer of the page, by its kind, latent space and name; empty if it is resolved.
+    remedies: dict[tuple[str, str, str], str] = {}
+    for answer in answers:
+        claim, text, row = answer.question[:3]
+        # Claim 2c has an answer for every cell, and the page shows those of one weight.
+        space = row.removesuffix(f"/beta_{axes.standard}") if claim == "2c" else row
+        if answer.answer == UNTESTED or (claim == "2c" and "/" in space):
+            continue
+        space = "" if claim in BETWEEN or claim.startswith("M") else f" ({space})"
+        if claim.startswith("M"):
+            key = "priority", space, text
+        elif claim in OUTCOMES:
+            key = "expected", space, OUTCOMES[claim]
+        else:
+            key = "pattern", space, claim
+        remedies[key] = remedies.get(key) or (_remedy(answer) if answer.answer == OPEN else "")
+    unresolved: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for (kind, space, name), remedy in remedies.items():
+        if remedy:
+            unresolved.setdefault(remedy, {}).setdefault((kind, space), []).append(name)
+    count = sum(map(bool, remedies.values()))
+    sentences = [f"{count} of {len(remedies)} answers on this page are not resolved."]
+    for remedy, groups in unresolved.items():
+        names = [f"{kind} {', '.join(names)}{space}" for (kind, space), names in groups.items()]
+        sentences.append(f"{remedy}." if remedy == FEW else f"{remedy}: {'; '.join(names)}.")
+    return " ".join(sentences)
+
+
+def _remedy(answer: Answer) -> str:
+    """Return what would resolve an answer."""
+    if answer.hint:
+        return FEW
+    if not answer.seen:
+        return "The missing or diverged runs are needed for"
+    by_events = answer.decisive and answer.decisive.estimate.is_limited_by_events
+    return f"More {'test events' if by_events else 'seeds'} would help"
 
 
 def _rotation(results: Results, axes: Axes) -> Rows:

@@ -33,15 +33,6 @@ class Region(NamedTuple):
     lower: float
     upper: float
 
-    @property
-    def text(self) -> str:
-        """The region in words."""
-        if math.isinf(self.upper):
-            return f"> {self.lower:.3g}"
-        if math.isinf(self.lower):
-            return f"< {self.upper:.3g}"
-        return f"between {self.lower:.3g} and {self.upper:.3g}"
-
 
 def above(limit: float) -> Region:
     """Return the region above `limit`."""

@@ -9,8 +9,8 @@ from globals_heads.compare.answers import NO, NOT_CAPACITY, OPEN, UNTESTED, YES,
 from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.questions import CONTINUOUS, Axes
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
-from globals_heads.compare.statistics import MIN_SEEDS
 from globals_heads.compare.words import listed, number
+from globals_heads.settings import MIN_SEEDS
 
 SNAKEMAKE = "snakemake --profile local --configfile"
 SEEDS = ("no seed", "one seed", "two seeds")
@@ -238,9 +238,12 @@ def _spaces(axes: Axes, answers: Sequence[Answer]) -> str:
         else:
             than = "larger" if mean > 0 else "smaller"
             more.append(f"{number(abs(mean))} {than} than that of {rival}")
+    weights = f"With weight {axes.trained[0]}"
+    if len(axes.trained) > 1:
+        weights = f"On average over the weights {listed(axes.trained)}"
     return (
-        f"{text} With a head, the tokens' error of vq is {listed(times)}; its globals error is"
-        f" {listed(more)}."
+        f"{text} {weights}, the tokens' error of vq is {listed(times)}; its globals error"
+        f" is {listed(more)}."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from globals_heads.compare.answers import Measured
-from globals_heads.compare.results import Cell
+from globals_heads.compare.questions import Region
 
 # Metric: what a reader calls it. A difference of a logarithm is shown as a factor.
 METRICS = {
@@ -20,11 +20,11 @@ METRICS = {
 
 
 class Said(NamedTuple):
-    """A measured component in words: what is compared, its value and the limit that counts."""
+    """A measured component in words: what is compared, its value and what a yes needs."""
 
     what: str
     value: str
-    limit: str
+    need: str
 
 
 def listed(names: Sequence[str]) -> str:
@@ -32,19 +32,18 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def number(value: float) -> str:
-    """Return a number with two digits, such as 0.28, 254 or 1.4e-5; empty for NaN."""
+def number(value: float, digits: int = 2) -> str:
+    """Return a number with its first digits, such as 0.28, 254 or 1.4e-5; empty for NaN."""
     if math.isnan(value):
         return ""
     if 0 < abs(value) < 1e-3:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
-    return f"{value:.0f}" if abs(value) >= 10 else f"{value:#.2g}".rstrip(".")
+        return _scientific(value, digits - 1)
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:#.{digits}g}".rstrip(".")
 
 
-def in_words(cell: Cell) -> str:
-    """Return a cell as "vq, weight 1"."""
-    return f"{cell.latent_space}, weight {cell.globals_beta}"
+def _scientific(value: float, decimals: int) -> str:
+    mantissa, exponent = f"{value:.{decimals}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def said(measured: Measured, *, by_weight: bool = True) -> Said:
@@ -52,10 +51,10 @@ def said(measured: Measured, *, by_weight: bool = True) -> Said:
     metric, weights, region = measured.component[1:]
     (low, high), mean = measured.interval, measured.estimate.mean
     plus, minus = ([c for c, w in weights.items() if w * sign > 0] for sign in (1, -1))
-    limit = region.lower if math.isfinite(region.lower) else region.upper
     is_change = by_weight and bool(minus) and plus[0].latent_space == minus[0].latent_space
     if is_change and float(plus[0].globals_beta) < float(minus[0].globals_beta):
-        plus, minus, mean, low, high, limit = minus, plus, -mean, -high, -low, -limit
+        plus, minus, mean, low, high = minus, plus, -mean, -high, -low
+        region = Region(-region.upper, -region.lower)
     kind = METRICS[metric]
     if not minus:
         what = kind
@@ -64,13 +63,25 @@ def said(measured: Measured, *, by_weight: bool = True) -> Said:
     elif is_change:
         what = f"{kind}, weight {minus[0].globals_beta} → {plus[0].globals_beta}"
     elif len(weights) == 2:
-        what = f"{kind}, {in_words(plus[0])} against {in_words(minus[0])}"
+        what = f"{kind}, {plus[0].words} against {minus[0].words}"
     else:
         what = f"{kind}, {plus[0].latent_space} against {minus[0].latent_space}"
     if metric.startswith("ln_"):
-        return Said(what, factor(mean, low, high), f"× {math.exp(limit):.3g}")
+        return Said(
+            what,
+            factor(mean, low, high),
+            _needed(math.exp(region.lower), math.exp(region.upper), "× "),
+        )
     show = difference if minus else level
-    return Said(what, show(mean, low, high), f"{limit:.3g}".replace("-", "−"))
+    return Said(what, show(mean, low, high), _needed(*region))
+
+
+def _needed(lower: float, upper: float, times: str = "") -> str:
+    """Return a region as "> 0.02", "< × 1.25" or "−0.02 to 0.02"; a factor has no limit at 0."""
+    low, high = (f"{times}{limit:.3g}".replace("-", "−") for limit in (lower, upper))
+    if math.isinf(upper):
+        return f"> {low}"
+    return f"< {high}" if math.isinf(lower) or (times and lower == 0) else f"{low} to {high}"
 
 
 def factor(ln: float, low: float = math.nan, high: float = math.nan) -> str:
@@ -88,6 +99,10 @@ def level(mean: float, low: float = math.nan, high: float = math.nan) -> str:
     if math.isnan(low):
         return number(mean).replace("-", "−")
     half = (high - low) / 2 or abs(mean) / 10 or 1.0
-    decimals = max(0, 1 - math.floor(math.log10(half)))
-    texts = [f"{value:.{decimals}f}" for value in (mean, low, high)]
+    last = math.floor(math.log10(half)) - 1
+    numbers = mean, low, high
+    if 0 < (largest := max(map(abs, numbers))) < 1e-3:
+        texts = [_scientific(value, math.floor(math.log10(largest)) - last) for value in numbers]
+    else:
+        texts = [f"{value:.{max(0, -last)}f}" for value in numbers]
     return "{} ({} to {})".format(*texts).replace("-", "−")

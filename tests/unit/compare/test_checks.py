@@ -41,7 +41,9 @@ def test_checks_of_nothing_are_not_passed(tmp_path):
 def test_runs_without_a_result_are_named(tmp_path):
     rows = plant_study(tmp_path)
     finding = findings(checked(tmp_path, lose(rows, rows[4]["run"])))["Did every run finish?"]
-    assert finding == "26 runs finished; missing or diverged: linear/beta_1/seed_0 diverged"
+    assert finding == "26 of 27 runs finished; diverged: linear, weight 1 (seed 0)"
+    checks = checked(tmp_path, rows)
+    assert checks["Did every run finish?"].finding == "all 27 runs finished"
 
 
 def test_checks_see_what_is_wrong(tmp_path):

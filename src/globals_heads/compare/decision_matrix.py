@@ -137,7 +137,7 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
     first = _smallest_token_error(results, skilled)
     if first in (None, choice.best):
         return choice
-    return choice._replace(left_out=f"{first.words} is left out: {' and '.join(failures[first])}")
+    return choice._replace(left_out=f"Left out: {first.words} ({' and '.join(failures[first])})")
 
 
 def _best_above(

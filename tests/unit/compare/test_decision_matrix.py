@@ -87,17 +87,17 @@ def test_what_excludes_a_cell_with_better_tokens_is_named():
     choice = choices(quiet(LN_T, G, epochs_after_best=late))["M5"]
     assert choice.best == GUESS
     assert choice.left_out == (
-        "none, weight 1 is left out: the best epoch is the last one in 2 of 5 seeds"
+        "Left out: none, weight 1 (the best epoch is the last one in 2 of 5 seeds)"
     )
     slow = choices(quiet(LN_T, G, epochs_after_best=late, ln_throughput={better: 8.0}))["M5"]
-    assert slow.left_out.endswith("in 2 of 5 seeds and too slow")
+    assert slow.left_out.endswith("in 2 of 5 seeds and too slow)")
     assert not choices(quiet(LN_T, G))["M5"].left_out
 
 
 def test_where_no_cell_qualifies_the_nearest_one_is_named():
     (choice,) = (choices(quiet(LN_T, G, epochs_after_best=dict.fromkeys(LN_T, 0)))["M5"],)
     assert choice.best is None
-    assert choice.left_out.startswith("none, weight 1 is left out: the best epoch is the last")
+    assert choice.left_out.startswith("Left out: none, weight 1 (the best epoch is the last")
 
 
 def test_the_guess_of_weight_1_is_that_of_weight_1(tmp_path):

@@ -169,7 +169,7 @@ def test_a_cell_with_better_tokens_that_does_not_qualify_is_in_the_reason():
     late = {Cell("none", "1"): np.array([0, 5, 0, 5, 5])}
     because = row_of(with_table(quiet(LN_T, G, epochs_after_best=late)), "production")[-1]
     assert because.endswith(
-        ". none, weight 1 is left out: the best epoch is the last one in 2 of 5 seeds"
+        ". Left out: none, weight 1 (the best epoch is the last one in 2 of 5 seeds)"
     )
 
 
@@ -179,8 +179,8 @@ def test_one_seed_shows_the_fact_that_refuses_a_guess():
     row = row_of(with_table(results), "production")
     assert row[3:] == [
         "**✗ no?**",
-        "the best epoch is the last one in 1 of 1 seeds. none, weight 1 is left out: the best epoch"
-        " is the last one in 1 of 1 seeds",
+        "the best epoch is the last one in 1 of 1 seeds. Left out: none, weight 1 (the best epoch"
+        " is the last one in 1 of 1 seeds)",
     ]
 
 

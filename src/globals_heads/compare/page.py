@@ -23,7 +23,7 @@ from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.questions import Axes
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
 from globals_heads.compare.words import difference, factor, number, said
-from globals_heads.settings import MIN_SEEDS, CompareSettings
+from globals_heads.settings import CompareSettings
 
 BEST, WORST, MIDDLE, PARTLY = "best", "worst", "middle", "partly"
 # Expected outcomes: what, what it means, its column in the summary, its claims at the smallest and
@@ -132,25 +132,23 @@ def page(
         source=results.source,
         rotation=_rotation(results, axes),
         downstream=downstream,
-        downstream_rows=[_downstream(row) for row in (downstream or {"rows": []})["rows"]],
+        downstream_rows=[
+            _downstream(results, cell)
+            for cell in results.cells()
+            if downstream and cell.globals_beta == downstream["globals_beta"]
+        ],
     )
     return re.sub("\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
-def _downstream(row: Mapping[str, Any]) -> list[Entry]:
-    """Return a latent space's row of AUCs: original events, and what its cell changes."""
-    changes = []
+def _downstream(results: Results, cell: Cell) -> list[Entry]:
+    """Return a cell's row of AUCs: that of the original events, and what the cell changes."""
+    known = results.mean(classifiers.metric(classifiers.ORIGINAL, "auc"), cell)
+    row = [cell.latent_space, "no finished run" if math.isnan(known) else f"{known:.3f}"]
     for kind in (classifiers.RECONSTRUCTED, classifiers.ENCODED):
-        found = row["numbers"][classifiers.metric(kind, "auc", difference=True)]
-        limits = found["interval"] if found["interval"][0] is not None else found["event_interval"]
-        mean, low, high = (math.nan if n is None else n for n in (found["mean"], *limits))
-        changes.append(Entry(value="" if math.isnan(mean) else difference(mean, low, high)))
-    known = row["numbers"][classifiers.metric(classifiers.ORIGINAL, "auc")]["mean"]
-    return [
-        Entry(value=row["latent_space"]),
-        Entry(value="no finished run" if known is None else f"{known:.3f}"),
-        *changes,
-    ]
+        change = results.contrast(classifiers.metric(kind, "auc", difference=True), {cell: 1.0})
+        row.append(difference(change.mean, *change.known_interval()))
+    return [Entry(value=text) for text in row]
 
 
 def _word(word: str, answer: Answer) -> str:
@@ -343,10 +341,7 @@ def _rotation(results: Results, axes: Axes) -> Rows:
             turned, plain = Cell("vq", beta, "rotation"), Cell("vq", beta)
             if turned in cells and plain in results.statuses:
                 value = results.contrast(metric, {turned: 1.0, plain: -1.0})
-                interval = (
-                    value.interval() if value.num_seeds >= MIN_SEEDS else value.event_interval()
-                )
-                row.append(Entry(value=show(value.mean, *interval)))
+                row.append(Entry(value=show(value.mean, *value.known_interval())))
             else:
                 row.append(Entry())
         rows.append(row)

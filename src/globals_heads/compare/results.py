@@ -174,8 +174,8 @@ class Results:
     def lower_limit(self, metric: str, cell: Cell) -> float:
         """Return a cell's lower limit: over seeds, else over test events, else the mean."""
         value = self.contrast(metric, {cell: 1.0})
-        limits = (value.interval().low, value.event_interval().low, value.mean)
-        return next((limit for limit in limits if not math.isnan(limit)), math.nan)
+        low = value.known_interval().low
+        return value.mean if math.isnan(low) else low
 
     def lost_runs(self, metric: str, cells: Iterable[Cell]) -> list[LostRun]:
         """Return the runs without this metric."""

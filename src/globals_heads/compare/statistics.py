@@ -77,6 +77,10 @@ class Estimate:
         """Return the 95 % interval of these very runs on other test events; only a hint."""
         return self._around(_t_quantile(ALPHA / 2, math.inf) * self.se_event)
 
+    def known_interval(self) -> Interval:
+        """Return the interval, or the hint below three seeds."""
+        return self.event_interval() if self.num_seeds < MIN_SEEDS else self.interval()
+
     @property
     def is_limited_by_events(self) -> bool:
         """Whether test events make the interval long, so that more seeds would help little."""

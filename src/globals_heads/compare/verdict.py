@@ -19,6 +19,7 @@ from globals_heads.compare.page import Verdict, page
 from globals_heads.compare.questions import Axes, claims
 from globals_heads.compare.results import Results, read_results
 from globals_heads.compare.sentences import opening, remark, warnings
+from globals_heads.compare.words import said
 from globals_heads.files import write_text
 from globals_heads.settings import CompareSettings
 
@@ -97,11 +98,10 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def _numbers(answers: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Return a row for every component of every answer in verdict.json."""
-    said = ("claim", "text", "row", "answer", "hint")
     rows = []
     for answer in answers:
         for component in answer["components"]:
-            row = {name: answer[name] for name in said}
+            row = {name: answer[name] for name in ("claim", "text", "row", "answer", "hint")}
             for name, value in component.items():
                 if isinstance(value, list):
                     row |= {f"{name}_low": value[0], f"{name}_high": value[1]}
@@ -152,7 +152,7 @@ def _measured_json(measured: Measured) -> dict[str, Any]:
     numbers = asdict(measured.estimate) | {name: getattr(measured, name) for name in intervals}
     numbers["event_interval"] = measured.estimate.event_interval()
     return {
-        "name": component.name,
+        "name": said(measured, by_weight=False).what,
         "metric": component.metric,
         "weights": {cell.name: weight for cell, weight in component.weights.items()},
         **{name: _rounded(value) for name, value in numbers.items()},

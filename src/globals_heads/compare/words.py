@@ -47,18 +47,19 @@ def _scientific(value: float, decimals: int) -> str:
 
 
 def said(measured: Measured, *, by_weight: bool = True) -> Said:
-    """Return a component in words, `by_weight` from a smaller weight of a space to a larger."""
-    metric, weights, region = measured.component[1:]
+    """Return a component in words: `by_weight` from a smaller weight of a space to a larger."""
+    metric, weights, region = measured.component
     (low, high), mean = measured.interval, measured.estimate.mean
     plus, minus = ([c for c, w in weights.items() if w * sign > 0] for sign in (1, -1))
-    is_change = by_weight and bool(minus) and plus[0].latent_space == minus[0].latent_space
+    in_one_space = bool(minus) and plus[0].latent_space == minus[0].latent_space
+    is_change = by_weight and in_one_space
     if is_change and float(plus[0].globals_beta) < float(minus[0].globals_beta):
         plus, minus, mean, low, high = minus, plus, -mean, -high, -low
         region = Region(-region.upper, -region.lower)
     kind = METRICS[metric]
     if not minus:
-        what = kind
-    elif len(plus) > 1 and is_change:
+        what = kind if by_weight else f"{kind}, {plus[0].words}"
+    elif len(plus) > 1 and in_one_space:
         what = f"{kind}: price over that with twice the latent_dim"
     elif is_change:
         what = f"{kind}, weight {minus[0].globals_beta} → {plus[0].globals_beta}"

@@ -185,7 +185,7 @@ def test_every_answer_has_a_decisive_component():
 
 def test_a_yes_is_decided_by_the_interval_nearest_to_its_limit():
     decisive = answered(quiet(LN_T, G), "2")["vq"].decisive
-    assert decisive.component.name == "globals error(vq/beta_1) - globals error(vq/beta_10)"
+    assert decisive.component.weights == {Cell("vq", "1"): 1.0, Cell("vq", "10"): -1.0}
     assert decisive.estimate.mean == pytest.approx(0.03)
 
 

@@ -18,6 +18,8 @@ from globals_heads.compare.questions import (
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
 from globals_heads.settings import DISCRETE, CompareSettings
 
+MAX_LISTED = 2
+
 
 class Choice(NamedTuple):
     """One line of the decision matrix.
@@ -163,7 +165,8 @@ def _choice(
         question = Question(question.claim, question.text, question.row, untested=untested)
     complete = _complete(results)
     others = [cell.words for cell in results.cells() if cell not in complete]
-    left_out = f"; left out for a missing or diverged run: {'; '.join(others)}" if others else ""
+    names = "; ".join(others) if len(others) <= MAX_LISTED else f"{len(others)} cells"
+    left_out = f"; left out for a missing or diverged run: {names}" if others else ""
     best = _smallest_token_error(results, qualified)
     return Choice(question, guess, best, f"smallest token error{conditions}{left_out}")
 

@@ -48,7 +48,6 @@ EXPECTED = (
 )
 # What the page calls the rows of these claims.
 OUTCOMES = {claim: row[0].partition(" (")[0] for row in EXPECTED for claim in row[3:5]}
-FEW = "Fewer than three seeds resolve nothing"
 IN_A_SPACE, BETWEEN = ("1", "2", "2b", "2c", "3", "3'"), ("4", "5", "6")
 # What a yes means.
 MEANING = {
@@ -243,6 +242,7 @@ def _pattern(axes: Axes, by_claim: Mapping[tuple[str, str], Answer], claim: str)
     # What most of them compare stands beside the name of the pattern.
     notes = [entry.note for entry in entries]
     common = max(notes, key=notes.count)
+    common = common if notes.count(common) > len(notes) // 2 else ""
     entries = [e._replace(note="" if e.note == common else e.note) for e in entries]
     name = f"{claim} {answers[0].question.text}" + (f", weight {axes.standard}" if end else "")
     return [Entry(value=name, note=common), *entries, Entry(value=MEANING[claim])]
@@ -298,7 +298,7 @@ def _certainty(axes: Axes, answers: Sequence[Answer]) -> str:
         space = row.removesuffix(f"/beta_{axes.standard}") if claim == "2c" else row
         if answer.answer == UNTESTED or (claim == "2c" and "/" in space):
             continue
-        space = "" if claim in BETWEEN or claim.startswith("M") else f" ({space})"
+        space = "" if claim in BETWEEN or claim.startswith("M") else space
         if claim.startswith("M"):
             key = "priority", space, text
         elif claim in OUTCOMES:
@@ -313,15 +313,18 @@ def _certainty(axes: Axes, answers: Sequence[Answer]) -> str:
     count = sum(map(bool, remedies.values()))
     sentences = [f"{count} of {len(remedies)} answers on this page are not resolved."]
     for remedy, groups in unresolved.items():
-        names = [f"{kind} {', '.join(names)}{space}" for (kind, space), names in groups.items()]
-        sentences.append(f"{remedy}." if remedy == FEW else f"{remedy}: {'; '.join(names)}.")
+        # Latent spaces with the same answers come together.
+        spaces: dict[str, list[str]] = {}
+        for (kind, space), names in groups.items():
+            spaces.setdefault(f"{kind} {', '.join(names)}", []).append(space)
+        texts = [f"{names} ({', '.join(of)})" if any(of) else names for names, of in spaces.items()]
+        is_same_for_all = sum(map(len, groups.values())) == len(remedies)
+        sentences.append(f"{remedy}: {'all' if is_same_for_all else '; '.join(texts)}.")
     return " ".join(sentences)
 
 
 def _remedy(answer: Answer) -> str:
     """Return what would resolve an answer."""
-    if answer.hint:
-        return FEW
     if not answer.seen:
         return "The missing or diverged runs are needed for"
     by_events = answer.decisive and answer.decisive.estimate.is_limited_by_events

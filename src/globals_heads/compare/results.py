@@ -190,14 +190,15 @@ class Results:
 
 
 def in_words(lost: Sequence[LostRun], most: int) -> str:
-    """Return `lost` as "diverged: vq, weight 10 (seeds 1, 3)", at most `most` cells by name."""
+    """Return `lost` as "diverged: vq, weight 10 (seed 3)", at most `most` cells by name."""
     seeds: dict[tuple[str, Cell], list[str]] = {}
     for run in dict.fromkeys(lost):
         seeds.setdefault((run.why, run.cell), []).append(str(run.seed))
     named: dict[str, list[str]] = {}
     for (why, cell), numbers in list(seeds.items())[:most]:
-        ending = "" if len(numbers) == 1 else "s"
-        named.setdefault(why, []).append(f"{cell.words} (seed{ending} {', '.join(numbers)})")
+        which = {1: f"seed {numbers[0]}", 2: f"seeds {' and '.join(numbers)}"}
+        few = which.get(len(numbers), f"{len(numbers)} seeds")
+        named.setdefault(why, []).append(f"{cell.words} ({few})")
     texts = [f"{why}: {', '.join(cells)}" for why, cells in named.items()]
     more = len(seeds) - most
     return "; ".join([*texts, f"and {more} more"] if more > 0 else texts)

@@ -87,7 +87,7 @@ def _needed(lower: float, upper: float, times: str = "") -> str:
 
 def factor(ln: float, low: float = math.nan, high: float = math.nan) -> str:
     """Return a difference of logarithms as "× 2.9 (2.7 to 3.1)"."""
-    return "× " + level(*map(math.exp, (ln, low, high)))
+    return "" if math.isnan(ln) else "× " + level(*map(math.exp, (ln, low, high)))
 
 
 def difference(mean: float, low: float = math.nan, high: float = math.nan) -> str:

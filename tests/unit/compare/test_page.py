@@ -6,6 +6,7 @@ import chromium
 import numpy as np
 import pytest
 from planted_results import (
+    CELLS,
     FLAT,
     LN_T,
     SETTINGS,
@@ -204,6 +205,14 @@ def test_answers_that_are_not_resolved_are_named_by_what_would_resolve_them():
         "The missing or diverged runs are needed for: pattern 1, 2, 2b, 3 (vq); pattern 4, 5, 6;"
         " expected token error, globals error, total loss (vq); priority pure reconstruction,"
     ) in text
+
+
+def test_latent_spaces_with_the_same_open_answers_come_together():
+    g = {cell: G[cell] + np.linspace(-0.1, 0.1, 5) for cell in CELLS if cell.globals_beta == "10"}
+    text = certainty(with_table(quiet(LN_T, G, probe_rec_globals=g)))
+    assert "More seeds would help: pattern 2, 2b (none, linear, vq); " in text
+    one_seed = certainty(with_table(quiet(LN_T, G, num_seeds=1)))
+    assert "32 of 32 answers on this page are not resolved. More seeds would help: all." in one_seed
 
 
 def test_it_says_whether_every_run_finished():

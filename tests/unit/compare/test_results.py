@@ -37,10 +37,12 @@ def test_a_run_without_a_row_is_missing(tmp_path):
 
 def test_lost_runs_are_named_once_and_not_too_many():
     lost = [LostRun(NONE, 1, "missing"), LostRun(NONE, 2, "missing"), LostRun(NONE, 1, "missing")]
-    assert in_words(lost, most=2) == "missing: none, weight 0 (seeds 1, 2)"
+    assert in_words(lost, most=2) == "missing: none, weight 0 (seeds 1 and 2)"
     lost.append(LostRun(LINEAR._replace(variant="wide"), 0, "diverged"))
-    both = "missing: none, weight 0 (seeds 1, 2); diverged: wide: linear, weight 0 (seed 0)"
+    both = "missing: none, weight 0 (seeds 1 and 2); diverged: wide: linear, weight 0 (seed 0)"
     assert in_words(lost, most=2) == both
+    lost.insert(0, LostRun(NONE, 0, "missing"))
+    both = both.replace("seeds 1 and 2", "3 seeds")
     lost += [LostRun(cell, 0, "diverged") for cell in CELLS[2:5]]
     assert in_words(lost, most=2) == f"{both}; and 3 more"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from globals_heads.compare.answers import NO, NOT_CAPACITY, OPEN, UNTESTED, YES, Answer
+from globals_heads.compare.checks import MOSTLY_CLIPPED
 from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.questions import CONTINUOUS, Axes
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
@@ -39,7 +40,7 @@ def warnings(results: Results) -> list[str]:
     """Return what comes before any answer: training that mostly did not converge or was clipped."""
     cells = [cell for cell in results.cells() if "ok" in results.statuses[cell]]
     late = [cell for cell in cells if _ends_early(results, cell)]
-    clipped = [cell for cell in cells if results.mean("clipped_fraction", cell) > 0.5]
+    clipped = [cell for cell in cells if results.mean("clipped_fraction", cell) > MOSTLY_CLIPPED]
     found = []
     if 2 * len(late) > len(cells):
         epochs = 2 * int(results.table["epochs"].max())
@@ -178,10 +179,11 @@ def _costs(axes: Axes, trade_off: Sequence[Answer]) -> str:
 def _token_factors(results: Results, axes: Axes) -> str:
     factors = []
     for space in axes.spaces if len(axes.betas) > 1 else ():
-        last, off = (results.mean(TOKENS, Cell(space, b)) for b in (axes.emphasised, axes.off))
-        if math.isfinite(last - off):
-            error = results.mean("rec_tokens", Cell(space, axes.emphasised))
-            factors.append(f"{number(math.exp(last - off))} in {space} (to {number(error)})")
+        last, off = (
+            results.mean("rec_tokens", Cell(space, b)) for b in (axes.emphasised, axes.off)
+        )
+        if math.isfinite(last / off):
+            factors.append(f"{number(last / off)} in {space} (to {number(last)})")
     if not factors:
         return ""
     return (

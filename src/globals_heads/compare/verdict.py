@@ -62,6 +62,7 @@ def compare(
         beta = Axes.of(results).standard
         generated = downstream_of == "generated"
         content["downstream"] = downstream.verdict_rows(results, beta, generated=generated)
+    content = _rounded(content)
     text = json.dumps(content, indent=2, ensure_ascii=False)
     write_text(results_folder / "verdict.json", text + "\n")
     _write_csv(
@@ -148,21 +149,24 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
 
 def _measured_json(measured: Measured) -> dict[str, Any]:
     component = measured.component
-    intervals = ("interval", "strict_interval", "region")
-    numbers = asdict(measured.estimate) | {name: getattr(measured, name) for name in intervals}
-    numbers["event_interval"] = measured.estimate.event_interval()
     return {
         "name": said(measured, by_weight=False).what,
         "metric": component.metric,
         "weights": {cell.name: weight for cell, weight in component.weights.items()},
-        **{name: _rounded(value) for name, value in numbers.items()},
+        **asdict(measured.estimate),
+        "interval": measured.interval,
+        "strict_interval": measured.strict_interval,
+        "region": measured.region,
+        "event_interval": measured.estimate.event_interval(),
         "physically_relevant": measured.physically_relevant,
     }
 
 
 def _rounded(value: Any) -> Any:
-    """Return what JSON can hold, with nine digits; null for NaN and for no bound."""
-    if isinstance(value, tuple):
+    """Return what JSON can hold, numbers with nine digits; null for NaN and for no bound."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
         return [_rounded(each) for each in value]
     if isinstance(value, float):
         return float(f"{value:.9g}") if math.isfinite(value) else None

@@ -35,8 +35,8 @@ class Choice(NamedTuple):
     rule
         How the best cell was found.
     left_out
-        Which cell has a smaller token error than the best one, and why it does not qualify; empty
-        if that is plain from the rule.
+        Which cells have a smaller token error than the best one, and why they do not qualify;
+        empty if that is plain from the rule.
     """
 
     question: Question
@@ -113,11 +113,11 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
     skilled = _reaching(results, "skill", settings.min_skill)
     speed, slowest = "ln_throughput", math.log(settings.min_relative_speed)
     fastest = max((results.mean(speed, cell) for cell in _complete(results)), default=math.nan)
-    failures = {
-        cell: [text for text, holds in _soundness(results, cell) if not holds]
-        + ["too slow"] * (results.mean(speed, cell) - fastest < slowest)
-        for cell in skilled
-    }
+    failures = {}
+    for cell in skilled:
+        is_fast = results.mean(speed, cell) - fastest >= slowest
+        facts = [*_soundness(results, cell), ("too slow", is_fast)]
+        failures[cell] = " and ".join(text for text, holds in facts if not holds)
     ready = [cell for cell in skilled if not failures[cell]]
     needed = [
         *_best_above(guess, skilled, "skill", settings.min_skill, settings),
@@ -136,10 +136,16 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
         f" {settings.min_relative_speed:g} of the fastest cell's events/s"
     )
     choice = _choice(results, question, guess, ready, conditions)
-    first = _smallest_token_error(results, skilled)
-    if first in (None, choice.best):
+    best = results.mean(TOKENS, choice.best) if choice.best else math.inf
+    better = [
+        f"{cell.words} ({why})"
+        for cell, why in failures.items()
+        if why and results.mean(TOKENS, cell) < best
+    ]
+    if not better:
         return choice
-    return choice._replace(left_out=f"Left out: {first.words} ({' and '.join(failures[first])})")
+    more = [f"and {len(better) - MAX_LISTED} more"] if len(better) > MAX_LISTED else []
+    return choice._replace(left_out=f"Left out: {'; '.join(better[:MAX_LISTED] + more)}")
 
 
 def _best_above(
@@ -167,12 +173,8 @@ def _choice(
     others = [cell.words for cell in results.cells() if cell not in complete]
     names = "; ".join(others) if len(others) <= MAX_LISTED else f"{len(others)} cells"
     left_out = f"; left out for a missing or diverged run: {names}" if others else ""
-    best = _smallest_token_error(results, qualified)
+    best = min(qualified, key=lambda cell: results.mean(TOKENS, cell), default=None)
     return Choice(question, guess, best, f"smallest token error{conditions}{left_out}")
-
-
-def _smallest_token_error(results: Results, cells: list[Cell]) -> Cell | None:
-    return min(cells, key=lambda cell: results.mean(TOKENS, cell), default=None)
 
 
 def _complete(results: Results) -> list[Cell]:

@@ -242,7 +242,9 @@ def _spaces(axes: Axes, answers: Sequence[Answer]) -> str:
             more.append(f"{number(abs(mean))} {than} than that of {rival}")
     weights = f"With weight {axes.trained[0]}"
     if len(axes.trained) > 1:
-        weights = f"On average over the weights {listed(axes.trained)}"
+        few = len(axes.trained) <= 3
+        which = f"the weights {listed(axes.trained)}" if few else "all weights above 0"
+        weights = f"On average over {which}"
     return (
         f"{text} {weights}, the tokens' error of vq is {listed(times)}; its globals error"
         f" is {listed(more)}."

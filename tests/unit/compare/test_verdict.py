@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import shutil
 
 import pytest
 from planted_results import SETTINGS, hide_met, lose, plant_study, write_summary
@@ -154,6 +155,21 @@ def test_one_weight_with_a_head_is_named(tmp_path):
     rows = [row for row in plant_study(tmp_path) if row["globals_beta"] != "10"]
     _, content = written(tmp_path, rows)
     assert "With weight 1, the tokens' error of vq is" in content["answer"][2]
+
+
+def test_many_weights_with_a_head_are_not_listed(tmp_path):
+    rows = plant_study(tmp_path)
+    more = [
+        row | {"globals_beta": beta, "run": row["run"].replace("beta_1/", f"beta_{beta}/")}
+        for row in rows
+        if row["globals_beta"] == "1"
+        for beta in ("2", "3")
+    ]
+    for row in more:
+        space, _, seed = row["run"].split("/")
+        shutil.copytree(tmp_path / f"runs/{space}/beta_1/{seed}", tmp_path / "runs" / row["run"])
+    _, content = written(tmp_path, rows + more)
+    assert "On average over all weights above 0, the tokens'" in content["answer"][2]
 
 
 def test_one_latent_space_is_no_choice(tmp_path):

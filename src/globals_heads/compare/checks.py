@@ -10,7 +10,7 @@ from globals_heads.compare.results import Results, in_words
 from globals_heads.settings import format_beta
 
 MOSTLY_CLIPPED = 0.5
-MAX_LISTED = 9
+MAX_LISTED = 6
 
 
 class Check(NamedTuple):

@@ -239,9 +239,10 @@ def _pattern(axes: Axes, by_claim: Mapping[tuple[str, str], Answer], claim: str)
     end = f"/beta_{axes.standard}" if claim == "2c" else ""
     answers = [by_claim[claim, space + end] for space in axes.spaces]
     entries = [_entry(a, a.seen[0] if a.known == YES else a.decisive) for a in answers]
-    # What most of them compare stands beside the name of the pattern.
+    # What most of them compare stands beside the name of the pattern, or why none has an answer.
     notes = [entry.note for entry in entries]
-    common = max(notes, key=notes.count)
+    compared = [entry.note for entry in entries if entry.value] or notes
+    common = max(compared, key=notes.count)
     common = common if notes.count(common) > len(notes) // 2 else ""
     entries = [e._replace(note="" if e.note == common else e.note) for e in entries]
     name = f"{claim} {answers[0].question.text}" + (f", weight {axes.standard}" if end else "")

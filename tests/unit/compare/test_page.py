@@ -14,6 +14,7 @@ from planted_results import (
     but,
     by_beta,
     change,
+    controls,
     drawn,
     equal,
     plant_study,
@@ -147,6 +148,19 @@ def test_patterns_show_what_a_yes_needs():
     better = {("none", "1"): -8, ("linear", "1"): -6}
     ln_t = LN_T | {Cell(*cell): value for cell, value in better.items()}
     assert "needs < × 1.25" in row_of(with_table(quiet(ln_t, G)), "balanced")[4]
+
+
+def test_why_some_have_no_answer_stands_in_their_cells():
+    ln_t, g = controls(2.0, 1.0)
+    for cell in list(ln_t):  # controls of one latent space alone
+        if cell.variant and cell.latent_space != "none":
+            del ln_t[cell], g[cell]
+    name, *cells, _ = row_of(with_table(quiet(ln_t, g)), "3' ")
+    assert "not run" not in name
+    assert ["(the controls were not run)" in cell for cell in cells] == [False, True, True]
+    name, *cells, _ = row_of(with_table(quiet(LN_T, G)), "3' ")
+    assert name.endswith("(the controls were not run)")
+    assert all(cell.endswith("not tested**") for cell in cells)
 
 
 def test_the_guess_is_compared_with_the_measured_best_cell():

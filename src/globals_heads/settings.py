@@ -36,8 +36,6 @@ LatentSpace = Literal["none", "linear", "vq", "fsq", "residual_vq"]
 Priority = Literal["reconstruction", "balanced", "globals", "interpretable", "production"]
 Process = Literal["tttt", "ttH", "ttW", "ttZ"]
 EnergyUnit = Literal["auto", "MeV", "GeV"]
-# An interval from two seeds is 18 times wider than from many: it answers nothing.
-MIN_SEEDS = 3
 # A code is stored in one byte, and 0 is an empty slot.
 MAX_TYPES = 255
 # Each is a job that Snakemake keeps in memory.

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from globals_heads.facts import RunFolder
-from globals_heads.settings import MIN_SEEDS, Settings
+from globals_heads.numbers import MIN_SEEDS
+from globals_heads.settings import Settings
 
 # Snakemake's logger, and its handler that writes to the terminal.
 LOGGER = logging.getLogger("snakemake.logging")

@@ -9,7 +9,8 @@ from planted_facts import plant_run
 
 from globals_heads import terminal
 from globals_heads.facts import RunFolder
-from globals_heads.settings import MIN_SEEDS, RunKey, Settings
+from globals_heads.numbers import MIN_SEEDS
+from globals_heads.settings import RunKey, Settings
 from globals_heads.terminal import (
     HANDLER,
     LOGGER,

@@ -17,7 +17,8 @@ try:
     from globals_heads.data.formats import is_split_token_file, require_formats
     from globals_heads.errors import UserError
     from globals_heads.plot.figures import FIGURES, RUN_FIGURES, caption_of, figures_of
-    from globals_heads.settings import MIN_SEEDS, Settings, run_path
+    from globals_heads.numbers import MIN_SEEDS
+    from globals_heads.settings import Settings, run_path
     from globals_heads.study import forgotten, remember
     from globals_heads.terminal import STOPPED, Terminal, answer
     from globals_heads.validation import (

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from globals_heads.compare.questions import Component, Question, Region
 from globals_heads.compare.results import GLOBALS, TOKENS, Results, in_words
 from globals_heads.compare.statistics import ALPHA, Estimate, Interval
-from globals_heads.settings import MIN_SEEDS
+from globals_heads.numbers import MIN_SEEDS
 
 YES, NO, OPEN, TIE, UNTESTED = "yes", "no", "not resolved", "tie", "not tested"
 NOT_CAPACITY = "trade-off, not capacity"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from globals_heads.compare.answers import Answer
 from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.page import priority_row
-from globals_heads.compare.results import LOGARITHMS, Cell, Results
+from globals_heads.compare.results import Cell, Results
+from globals_heads.numbers import LOGARITHMS
 
 COLUMNS = {
     "rec_tokens": "token error",

@@ -22,7 +22,8 @@ from globals_heads.compare.checks import Check
 from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.questions import Axes
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
-from globals_heads.compare.words import difference, factor, number, said
+from globals_heads.compare.words import said
+from globals_heads.numbers import difference, factor, number
 from globals_heads.settings import CompareSettings
 
 BEST, WORST, MIDDLE, PARTLY = "best", "worst", "middle", "partly"
@@ -180,7 +181,8 @@ def _expected(results: Results, axes: Axes, by_claim: Mapping[tuple[str, str], A
 def _outcome(results: Results, column: str, cell: Cell, word: str) -> Entry:
     found = [status for status in results.statuses[cell] if status != "ok"]
     note = ", ".join(sorted({status for status in found if status}))
-    return Entry(word, number(results.mean(column, cell)), note)
+    # A minus sign does not break the line, as a hyphen does.
+    return Entry(word, number(results.mean(column, cell)).replace("-", "−"), note)
 
 
 def _marks(axes: Axes, first: Answer, last: Answer, *expected: str) -> list[str]:

@@ -24,13 +24,12 @@ from globals_heads.compare.statistics import (
 )
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
+from globals_heads.numbers import LOGARITHMS
 from globals_heads.settings import RunSettings
 from globals_heads.tables import read_summary
 
-TOKENS, GLOBALS, TOTAL = "ln_rec_tokens", "probe_rec_globals", "ln_val_loss"
-# Errors that spread by factors: their logarithms are compared, so their mean over seeds is the
-# geometric one, and the ratio of two means is the factor between two cells.
-LOGARITHMS = {"rec_tokens": TOKENS, "val_loss": TOTAL}
+TOKENS, TOTAL = LOGARITHMS["rec_tokens"], LOGARITHMS["val_loss"]
+GLOBALS = "probe_rec_globals"
 # What tables and figures call a metric.
 LABELS = {
     "rec_tokens": "rec_tokens (T)",

@@ -10,8 +10,7 @@ from globals_heads.compare.checks import MOSTLY_CLIPPED
 from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.questions import CONTINUOUS, Axes
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
-from globals_heads.compare.words import listed, number
-from globals_heads.settings import MIN_SEEDS
+from globals_heads.numbers import MIN_SEEDS, listed, number
 
 SNAKEMAKE = "snakemake --profile local --configfile"
 SEEDS = ("no seed", "one seed", "two seeds")

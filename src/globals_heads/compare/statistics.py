@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from globals_heads.arrays import Array
-from globals_heads.settings import MIN_SEEDS
+from globals_heads.numbers import MIN_SEEDS
 
 ALPHA = 0.05
 

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from globals_heads.compare.results import LOGARITHMS
-from globals_heads.compare.words import level, number
 from globals_heads.errors import UserError, brief
-from globals_heads.settings import MIN_SEEDS, RunSettings, format_beta
+from globals_heads.numbers import LOGARITHMS, MIN_SEEDS, level, number
+from globals_heads.settings import RunSettings, format_beta
 
 # Metric: what the card says of it. All are errors of the test split but for the last three.
 METRICS = {

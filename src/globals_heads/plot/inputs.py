@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from globals_heads.compare.results import LOGARITHMS, Cell, Results, read_results
+from globals_heads.compare.results import Cell, Results, read_results
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
+from globals_heads.numbers import LOGARITHMS
 from globals_heads.settings import Grid, PlotSettings
 from globals_heads.tables import BASELINE_COLUMNS, TEST_COLUMNS, read_facts, read_summary
 

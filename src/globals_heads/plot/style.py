@@ -27,7 +27,8 @@ from matplotlib.transforms import Transform
 
 from globals_heads.arrays import Array
 from globals_heads.files import atomic_path, write_text
-from globals_heads.settings import MIN_SEEDS, Grid, LatentSpace, PlotSettings, format_beta
+from globals_heads.numbers import MIN_SEEDS
+from globals_heads.settings import Grid, LatentSpace, PlotSettings, format_beta
 
 Line = Literal["-", "--", ":", "-."]
 # What a function that draws returns: the figure and its numbers, which become the CSV file.

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from planted_facts import plant_grid, write_tables
 
-from globals_heads.compare.words import level
 from globals_heads.errors import UserError
 from globals_heads.export.best import choose_run, copy_best, overlay
 from globals_heads.facts import RunFolder, write_arrays
+from globals_heads.numbers import level
 from globals_heads.settings import ChooseSettings, Grid, PackSettings, RunKey, Settings
 
 LOSSES = {"none/beta_1": [0.3, 0.1, 0.2, 0.4], "vq/beta_0.5": [0.9, 0.7, 0.8]}

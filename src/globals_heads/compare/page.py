@@ -20,7 +20,7 @@ from globals_heads.compare.answers import (
 )
 from globals_heads.compare.checks import Check
 from globals_heads.compare.decision_matrix import Choice
-from globals_heads.compare.questions import Axes
+from globals_heads.compare.questions import Axes, Question
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
 from globals_heads.compare.words import said
 from globals_heads.numbers import difference, factor, number
@@ -293,37 +293,43 @@ def _because(choice: Choice, answer: Answer) -> str:
 
 def _certainty(axes: Axes, answers: Sequence[Answer]) -> str:
     """Return which answers of the page are not resolved, by what would resolve them."""
-    # Of each answer of the page, by its kind, latent space and name; empty if it is resolved.
+    # Of each answer of the page what would resolve it; empty if it is resolved.
     remedies: dict[tuple[str, str, str], str] = {}
     for answer in answers:
-        claim, text, row = answer.question[:3]
-        # Claim 2c has an answer for every cell, and the page shows those of one weight.
-        space = row.removesuffix(f"/beta_{axes.standard}") if claim == "2c" else row
-        if answer.answer == UNTESTED or (claim == "2c" and "/" in space):
-            continue
-        space = "" if claim in BETWEEN or claim.startswith("M") else space
-        if claim.startswith("M"):
-            key = "priority", space, text
-        elif claim in OUTCOMES:
-            key = "expected", space, OUTCOMES[claim]
-        else:
-            key = "pattern", space, claim
-        remedies[key] = remedies.get(key) or (_remedy(answer) if answer.answer == OPEN else "")
-    unresolved: dict[str, dict[tuple[str, str], list[str]]] = {}
-    for (kind, space, name), remedy in remedies.items():
-        if remedy:
-            unresolved.setdefault(remedy, {}).setdefault((kind, space), []).append(name)
+        name = _name_on_page(axes, answer.question)
+        if name and answer.answer != UNTESTED:
+            remedies[name] = remedies.get(name) or (
+                _remedy(answer) if answer.answer == OPEN else ""
+            )
     count = sum(map(bool, remedies.values()))
     sentences = [f"{count} of {len(remedies)} answers on this page are not resolved."]
-    for remedy, groups in unresolved.items():
-        # Latent spaces with the same answers come together.
+    for remedy in dict.fromkeys(filter(None, remedies.values())):
+        found = [name for name, needed in remedies.items() if needed == remedy]
+        names: dict[tuple[str, str], list[str]] = {}
+        for kind, space, name in found:
+            names.setdefault((kind, space), []).append(name)
+        # Latent spaces with the same names come together.
         spaces: dict[str, list[str]] = {}
-        for (kind, space), names in groups.items():
-            spaces.setdefault(f"{kind} {', '.join(names)}", []).append(space)
-        texts = [f"{names} ({', '.join(of)})" if any(of) else names for names, of in spaces.items()]
-        is_same_for_all = sum(map(len, groups.values())) == len(remedies)
-        sentences.append(f"{remedy}: {'all' if is_same_for_all else '; '.join(texts)}.")
+        for (kind, space), of in names.items():
+            spaces.setdefault(f"{kind} {', '.join(of)}", []).append(space)
+        texts = [f"{text} ({', '.join(of)})" if any(of) else text for text, of in spaces.items()]
+        which = "all" if len(found) == len(remedies) else "; ".join(texts)
+        sentences.append(f"{remedy}: {which}.")
     return " ".join(sentences)
+
+
+def _name_on_page(axes: Axes, question: Question) -> tuple[str, str, str] | None:
+    """Return kind, latent space and name of an answer on the page; None if it is not there."""
+    claim, text, row = question[:3]
+    if claim.startswith("M"):
+        return "priority", "", text
+    if claim in BETWEEN:
+        return "pattern", "", claim
+    if claim in OUTCOMES:
+        return "expected", row, OUTCOMES[claim]
+    # Claim 2c has an answer for every cell, and the page shows those of one weight.
+    space = row.removesuffix(f"/beta_{axes.standard}")
+    return ("pattern", space, claim) if space in axes.spaces else None
 
 
 def _remedy(answer: Answer) -> str:

@@ -296,15 +296,13 @@ def _certainty(axes: Axes, answers: Sequence[Answer]) -> str:
     # Of each answer of the page what would resolve it; empty if it is resolved.
     remedies: dict[tuple[str, str, str], str] = {}
     for answer in answers:
-        name = _name_on_page(axes, answer.question)
-        if name and answer.answer != UNTESTED:
-            remedies[name] = remedies.get(name) or (
-                _remedy(answer) if answer.answer == OPEN else ""
-            )
+        key = _name_on_page(axes, answer.question)
+        if key and answer.answer != UNTESTED:
+            remedies[key] = remedies.get(key) or (_remedy(answer) if answer.answer == OPEN else "")
     count = sum(map(bool, remedies.values()))
     sentences = [f"{count} of {len(remedies)} answers on this page are not resolved."]
     for remedy in dict.fromkeys(filter(None, remedies.values())):
-        found = [name for name, needed in remedies.items() if needed == remedy]
+        found = [key for key, needed in remedies.items() if needed == remedy]
         names: dict[tuple[str, str], list[str]] = {}
         for kind, space, name in found:
             names.setdefault((kind, space), []).append(name)

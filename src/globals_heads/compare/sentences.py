@@ -101,11 +101,16 @@ def _by_answer(answers: Sequence[tuple[str, Answer]], texts: Mapping[str, str]) 
         group = [answer for word, answer in answers if word == key]
         if group:
             sentence = text.format(listed([a.question.row for a in group]))
-            if group[0].hint and not text.startswith("whether"):
-                n = group[0].num_seeds
-                sentence = f"{SEEDS[n]} suggest{'s' if n == 1 else ''} that {sentence}"
+            if not text.startswith("whether"):
+                sentence = _suggest(group[0]) + sentence
             sentences.append(sentence[0].upper() + sentence[1:] + ".")
     return " ".join(sentences)
+
+
+def _suggest(answer: Answer) -> str:
+    """Return what comes before an answer that is a hint; empty for any other."""
+    n = answer.num_seeds if answer.hint else MIN_SEEDS
+    return f"{SEEDS[n]} suggest{'s' if n == 1 else ''} that " if n < MIN_SEEDS else ""
 
 
 def _head(axes: Axes) -> str:
@@ -271,8 +276,8 @@ def _balanced(results: Results, matrix: Sequence[tuple[Choice, Answer]]) -> str:
         return f"{text}."
     guess = "this usual guess" if choice.best == choice.guess else f"the usual guess, {guess},"
     ends = {
-        YES: f"{guess} is shown to be as good as any",
-        NO: f"{guess} is not as good",
+        YES: f"{_suggest(answer)}{guess} is {'shown to be ' * (not answer.hint)}as good as any",
+        NO: f"{_suggest(answer)}{guess} is not as good",
         OPEN: f"whether {guess} is as good as any is not resolved",
     }
-    return f"{text}; {ends[answer.answer]}."
+    return f"{text}; {ends[answer.known]}."

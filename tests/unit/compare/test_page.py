@@ -194,6 +194,16 @@ def test_one_seed_shows_the_fact_that_refuses_a_guess():
     assert row[3:] == ["**✗ no?**", "the best epoch is the last one in 1 of 1 seeds"]
 
 
+def test_a_hint_about_the_balanced_guess_is_said_to_be_one():
+    hint = "; one seed suggests that the usual guess, linear with weight 1, is"
+    for ln_t, words in (
+        (LN_T, "as good as any."),
+        (but(LN_T, [("none", "1")], -8), "not as good."),
+    ):
+        results = with_table(quiet(ln_t, G, num_seeds=1))
+        assert give_verdict(results, SETTINGS).answer[2].endswith(f"{hint} {words}")
+
+
 def certainty(results):
     """Return what the page says of answers that are not resolved."""
     text = shown(results)

@@ -46,7 +46,7 @@ def level(mean: float, low: float = math.nan, high: float = math.nan) -> str:
     half = (high - low) / 2 or abs(mean) / 10 or 1.0
     last = math.floor(math.log10(half)) - 1
     numbers = mean, low, high
-    if 0 < (largest := max(map(abs, numbers))) < 1e-3:
+    if 0 < (largest := max(map(abs, numbers))) < 1e-4:
         texts = [_scientific(value, math.floor(math.log10(largest)) - last) for value in numbers]
     else:
         texts = [f"{value:.{max(0, -last)}f}" for value in numbers]

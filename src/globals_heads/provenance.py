@@ -39,7 +39,7 @@ _NETWORK = (
 )
 _LEARNED = (*_NETWORK, "facts", "kinematics", "packed")
 _MEASURED = (*_LEARNED, "evaluate.evaluate", "evaluate.metrics", "evaluate.physics")
-_RESULTS = ("compare.results", "compare.statistics", "facts", "tables")
+_RESULTS = ("compare.results", "compare.statistics", "facts", "numbers", "tables")
 # The modules that decide what each step makes. An edit of one of them makes the step's results
 # again. tests/unit/test_provenance.py finds a module that is missing here.
 MODULES = {
@@ -66,7 +66,7 @@ MODULES = {
     "train": _LEARNED,
     "evaluate": _MEASURED,
     "baselines": (*_MEASURED, "evaluate.baselines"),
-    "best": ("export.best", "export.model_card", "facts", "tables"),
+    "best": ("export.best", "export.model_card", "facts", "numbers", "tables"),
     "downstream": (*_LEARNED, "downstream.classifier", "downstream.classify"),
     "collect": ("compare.summary", "facts", "tables"),
     "compare": (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from globals_heads.facts import RunFolder
+from globals_heads.numbers import MIN_SEEDS
 from globals_heads.settings import Settings
 
 # Snakemake's logger, and its handler that writes to the terminal.
@@ -20,7 +21,6 @@ LOGGER = logging.getLogger("snakemake.logging")
 HANDLER = "DefaultStreamHandler"
 # Records without a line in the terminal.
 SILENT = ("job_info", "shellcmd", "job_started", "job_finished")
-ENOUGH_SEEDS = 3  # from here on there are intervals
 STOPS = "Terminating processes on user request"  # what Snakemake says after Ctrl-C
 STOPPED = (
     "Stopped. Everything that is finished is saved, and each training saved after the step that it "
@@ -146,8 +146,8 @@ def answer(study: Settings, results: Path, with_more_seeds: str) -> str:
     """
     verdict = json.loads((results / "verdict.json").read_text(encoding="utf-8"))
     more = "All results as one page:    make report"
-    if study.seeds < ENOUGH_SEEDS:
-        more = f"Sure of more, with {ENOUGH_SEEDS} seeds: {with_more_seeds}"
+    if study.seeds < MIN_SEEDS:
+        more = f"Sure of more, with {MIN_SEEDS} seeds: {with_more_seeds}"
     page = f"Tables and numbers:         {results / 'verdict.html'}"
     return "\n".join(["", *verdict["warnings"], *verdict["answer"], "", page, more, ""])
 

@@ -8,11 +8,10 @@ import pytest
 from planted_facts import plant_run
 
 from globals_heads import terminal
-from globals_heads.compare.statistics import MIN_SEEDS
 from globals_heads.facts import RunFolder
+from globals_heads.numbers import MIN_SEEDS
 from globals_heads.settings import RunKey, Settings
 from globals_heads.terminal import (
-    ENOUGH_SEEDS,
     HANDLER,
     LOGGER,
     Terminal,
@@ -120,10 +119,12 @@ def test_diverged_trainings_say_so(tmp_path):
 def test_the_answer_leads_to_more(tmp_path):
     content = {"warnings": ["Not converged."], "answer": ["It helps.", "It costs.", "Take none."]}
     (tmp_path / "verdict.json").write_text(json.dumps(content), encoding="utf-8")
-    for seeds, more in ((2, "snakemake more"), (ENOUGH_SEEDS, "make report")):
+    for seeds, more in ((2, "snakemake more"), (MIN_SEEDS, "make report")):
         text = answer(Settings(seeds=seeds), tmp_path, "snakemake more")
         assert text.startswith("\nNot converged.\nIt helps.\nIt costs.\nTake none.\n")
         assert str(tmp_path / "verdict.html") in text
-        assert ("snakemake more" in text, "make report" in text) == (seeds < 3, seeds >= 3)
+        assert ("snakemake more" in text, "make report" in text) == (
+            seeds < MIN_SEEDS,
+            seeds >= MIN_SEEDS,
+        )
         assert more in text
-    assert ENOUGH_SEEDS == MIN_SEEDS

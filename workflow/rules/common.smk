@@ -17,9 +17,10 @@ try:
     from globals_heads.data.formats import is_split_token_file, require_formats
     from globals_heads.errors import UserError
     from globals_heads.plot.figures import FIGURES, RUN_FIGURES, caption_of, figures_of
+    from globals_heads.numbers import MIN_SEEDS
     from globals_heads.settings import Settings, run_path
     from globals_heads.study import forgotten, remember
-    from globals_heads.terminal import ENOUGH_SEEDS, STOPPED, Terminal, answer
+    from globals_heads.terminal import STOPPED, Terminal, answer
     from globals_heads.validation import (
         data_files,
         require_data,
@@ -250,7 +251,7 @@ def num_jobs(*rules):
 
 def with_more_seeds():
     """Return the command that goes on with this study and enough seeds for intervals."""
-    options = f"--config seeds={ENOUGH_SEEDS}"
+    options = f"--config seeds={MIN_SEEDS}"
     if workflow.config_settings.overwrite_config:
         options = f"--configfile {RESULTS}/study.yaml {options}"
     profiles = " ".join(COMMAND.profile or ())

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from globals_heads.compare.questions import Component, Question, Region
-from globals_heads.compare.results import GLOBALS, TOKENS, Results
-from globals_heads.compare.statistics import ALPHA, MIN_SEEDS, Estimate, Interval
+from globals_heads.compare.results import GLOBALS, TOKENS, Results, in_words
+from globals_heads.compare.statistics import ALPHA, Estimate, Interval
+from globals_heads.numbers import MIN_SEEDS
 
 YES, NO, OPEN, TIE, UNTESTED = "yes", "no", "not resolved", "tie", "not tested"
 NOT_CAPACITY = "trade-off, not capacity"
@@ -157,21 +158,19 @@ def _answer(
     decide = vq_wins if question.claim == "6" else all_needed
     answer, reason, hint, seen = decide(measured), "", "", measured
     failed = [text for text, holds in question.facts if not holds]
-    without_result = results.runs_without_result(TOKENS, question.needs)
+    lost = results.lost_runs(TOKENS, question.needs)
     for component in question.components:
-        without_result += results.runs_without_result(component.metric, component.weights)
+        lost += results.lost_runs(component.metric, component.weights)
     num_seeds = min(m.estimate.num_seeds for m in measured)
     if failed and results.num_seeds >= MIN_SEEDS:
-        # Before runs without a result: a run that diverged is an answer to "does no run diverge?".
+        # Before lost runs: a run that diverged is an answer to "does no run diverge?".
         answer, reason = NO, "; ".join(failed)
-    elif without_result:
-        lost = list(dict.fromkeys(without_result))
-        more = f" and {len(lost) - 2} more" if len(lost) > 2 else ""
-        reason = f"missing or diverged: {', '.join(lost[:2])}{more}"
-        answer, seen = OPEN, ()
+    elif lost:
+        answer, reason, seen = OPEN, in_words(lost, most=2), ()
     elif num_seeds < MIN_SEEDS:
         seen = tuple(m.alone for m in measured)
-        answer, reason = OPEN, f"{num_seeds} of at least {MIN_SEEDS} seeds"
+        answer = OPEN
+        reason = "; ".join([f"{num_seeds} of at least {MIN_SEEDS} seeds", *failed])
         hint = NO if failed else decide(seen)
     elif question.claim.startswith("E") and all(
         m.interval.inside(-m.region.lower, m.region.lower) for m in measured

@@ -1,15 +1,16 @@
 """Sanity checks: can these runs be compared at all? In plain words, before any claim."""
 
 import math
-from collections import Counter
 from collections.abc import Sized
 from typing import NamedTuple
 
-from globals_heads.compare.results import Results
+import numpy as np
+
+from globals_heads.compare.results import Results, in_words
 from globals_heads.settings import format_beta
 
 MOSTLY_CLIPPED = 0.5
-MAX_LISTED = 9
+MAX_LISTED = 6
 
 
 class Check(NamedTuple):
@@ -47,10 +48,13 @@ def _listed(names: list[str]) -> str:
 
 
 def _all_finished(results: Results) -> Check:
-    failed = results.runs_without_result("rec_tokens", results.statuses)
-    rest = f"missing or diverged: {_listed(failed)}" if failed else "none is missing or diverged"
-    finding = f"{len(results.errors)} runs finished; {rest}"
-    return Check("Did every run finish?", not failed, finding)
+    total = sum(status is not None for found in results.statuses.values() for status in found)
+    lost = results.lost_runs("rec_tokens", results.statuses)
+    finding = f"all {total} runs finished"
+    if lost:
+        named = in_words(lost, most=MAX_LISTED)
+        finding = f"{total - len(lost)} of {total} runs finished; {named}"
+    return Check("Did every run finish?", not lost, finding)
 
 
 def _betas_differ(results: Results) -> Check:
@@ -132,32 +136,34 @@ def _numbers_agree(results: Results) -> Check:
 
 
 def _converged(results: Results) -> Check:
-    table = results.table[results.table["status"] == "ok"]
-    late = table[table["best_epoch"] >= table["epochs"]]
-    cells = Counter(run.rpartition("/")[0] for run in late["run"])
+    late, num_late, total = [], 0, 0
+    for cell, left in results.numbers["epochs_after_best"].items():
+        count, finished = int((left <= 0).sum()), int(np.isfinite(left).sum())
+        late += [f"{cell.words} ({count} of {finished})"] if count else []
+        num_late, total = num_late + count, total + finished
     check = _check(
-        "Did training converge?",
-        table,
-        [f"{cell} ({count})" for cell, count in cells.items()],
-        "the best epoch is never the last one",
+        "Did training converge?", range(total), late, "the best epoch is never the last one"
     )
-    if check.passed or table.empty:
+    if not late:
         return check
-    share = f"the best epoch is the last one in {len(late)} of {len(table)} runs"
+    share = f"the best epoch is the last one in {num_late} of {total} runs"
     return check._replace(finding=f"{share}: {check.finding}")
 
 
 def _clipping(results: Results) -> Check:
-    means = {cell.name: results.mean("clipped_fraction", cell) for cell in results.statuses}
-    known = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+    means = {cell.words: results.mean("clipped_fraction", cell) for cell in results.statuses}
+    known = {words: mean for words, mean in means.items() if not math.isnan(mean)}
     most = max(known, key=known.__getitem__, default="")
+    clipped = [f"{words} ({mean:.0%})" for words, mean in known.items() if mean > MOSTLY_CLIPPED]
     check = _check(
         "Are most training steps free of clipping?",
         known,
-        [f"{name} ({mean:.0%} clipped)" for name, mean in known.items() if mean > MOSTLY_CLIPPED],
+        clipped,
         f"{most} has most clipped steps, {known.get(most, 0):.0%}",
     )
-    if check.passed or not known:
+    if not clipped:
         return check
-    consequence = "part of what the tokens pay may be noise of the optimiser"
-    return check._replace(finding=f"{check.finding}: {consequence}")
+    return check._replace(
+        finding=f"mostly clipped are {check.finding}; part of what the tokens pay may be noise of"
+        " the optimiser"
+    )

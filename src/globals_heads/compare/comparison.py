@@ -15,6 +15,7 @@ from globals_heads.settings import CompareSettings, format_beta
 # same bytes.
 METRICS = (
     "val_loss",
+    "ln_val_loss",
     "rec_tokens",
     "ln_rec_tokens",
     "rec_globals",

@@ -18,6 +18,8 @@ from globals_heads.compare.questions import (
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
 from globals_heads.settings import DISCRETE, CompareSettings
 
+MAX_LISTED = 2
+
 
 class Choice(NamedTuple):
     """One line of the decision matrix.
@@ -32,12 +34,16 @@ class Choice(NamedTuple):
         The measured best cell; None if no cell qualifies.
     rule
         How the best cell was found.
+    left_out
+        Which cells have a smaller token error than the best one, and why they do not qualify;
+        empty if that is plain from the rule.
     """
 
     question: Question
     guess: Cell
     best: Cell | None
     rule: str
+    left_out: str = ""
 
 
 def decision_matrix(results: Results, settings: CompareSettings) -> list[Choice]:
@@ -84,7 +90,10 @@ def _balanced(results: Results, settings: CompareSettings, guess: Cell) -> Choic
     needed = _best_above(guess, skilled, "skill", settings.min_skill, settings)
     text = "balanced tokens and globals"
     question = Question("M2", text, guess.name, needed, needs=results.cells())
-    conditions = f" with skill at least {settings.min_skill:g}"
+    conditions = (
+        f" with at least {settings.min_skill:g} of the one-parameter fit's gain over the mean (the"
+        " skill)"
+    )
     return _choice(results, question, guess, skilled, conditions)
 
 
@@ -104,12 +113,12 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
     skilled = _reaching(results, "skill", settings.min_skill)
     speed, slowest = "ln_throughput", math.log(settings.min_relative_speed)
     fastest = max((results.mean(speed, cell) for cell in _complete(results)), default=math.nan)
-    ready = [
-        cell
-        for cell in skilled
-        if all(holds for _, holds in _soundness(results, cell))
-        and results.mean(speed, cell) - fastest >= slowest
-    ]
+    failures = {}
+    for cell in skilled:
+        is_fast = results.mean(speed, cell) - fastest >= slowest
+        facts = [*_soundness(results, cell), ("too slow", is_fast)]
+        failures[cell] = " and ".join(text for text, holds in facts if not holds)
+    ready = [cell for cell in skilled if not failures[cell]]
     needed = [
         *_best_above(guess, skilled, "skill", settings.min_skill, settings),
         *(difference(speed, guess, c, above(slowest)) for c in results.cells() if c != guess),
@@ -126,7 +135,17 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
         f" with skill at least {settings.min_skill:g}, converged, at least"
         f" {settings.min_relative_speed:g} of the fastest cell's events/s"
     )
-    return _choice(results, question, guess, ready, conditions)
+    choice = _choice(results, question, guess, ready, conditions)
+    best = results.mean(TOKENS, choice.best) if choice.best else math.inf
+    better = [
+        f"{cell.words} ({why})"
+        for cell, why in failures.items()
+        if why and results.mean(TOKENS, cell) < best
+    ]
+    if not better:
+        return choice
+    more = [f"and {len(better) - MAX_LISTED} more"] if len(better) > MAX_LISTED else []
+    return choice._replace(left_out=f"Left out: {'; '.join(better[:MAX_LISTED] + more)}")
 
 
 def _best_above(
@@ -151,15 +170,16 @@ def _choice(
     if untested:
         question = Question(question.claim, question.text, question.row, untested=untested)
     complete = _complete(results)
-    others = [cell.name for cell in results.cells() if cell not in complete]
-    left_out = f"; left out for a missing or diverged run: {', '.join(others)}" if others else ""
+    others = [cell.words for cell in results.cells() if cell not in complete]
+    names = "; ".join(others) if len(others) <= MAX_LISTED else f"{len(others)} cells"
+    left_out = f"; left out for a missing or diverged run: {names}" if others else ""
     best = min(qualified, key=lambda cell: results.mean(TOKENS, cell), default=None)
     return Choice(question, guess, best, f"smallest token error{conditions}{left_out}")
 
 
 def _complete(results: Results) -> list[Cell]:
     """Return the cells without any missing or diverged run."""
-    return [cell for cell in results.cells() if not results.runs_without_result(TOKENS, [cell])]
+    return [cell for cell in results.cells() if not results.lost_runs(TOKENS, [cell])]
 
 
 def _reaching(results: Results, metric: str, limit: float) -> list[Cell]:
@@ -175,8 +195,9 @@ def _not_worse(metric: str, guess: Cell, others: list[Cell], margin: float) -> l
 def _soundness(results: Results, cell: Cell) -> list[tuple[str, bool]]:
     """Return what must hold of the runs of a production cell, worded as its failure."""
     epochs_left = results.numbers["epochs_after_best"].get(cell, ())
-    last = [seed for seed, left in enumerate(epochs_left) if left <= 0]
+    num_last = sum(left <= 0 for left in epochs_left)
+    num_seeds = sum(math.isfinite(left) for left in epochs_left)
     return [
-        (f"a run of {cell.name} diverged", "diverged" not in results.statuses.get(cell, ())),
-        (f"the best epoch is the last one (seeds {', '.join(map(str, last))})", not last),
+        ("a run diverged", "diverged" not in results.statuses.get(cell, ())),
+        (f"the best epoch is the last one in {num_last} of {num_seeds} seeds", not num_last),
     ]

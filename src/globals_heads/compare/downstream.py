@@ -216,7 +216,7 @@ def verdict_rows(results: Results, beta: str, *, generated: bool) -> dict[str, A
                 "cell": cell.name,
                 "latent_space": cell.latent_space,
                 "globals_beta": beta,
-                "numbers": {name: _as_json(value) for name, value in estimates.items()},
+                "numbers": {name: _numbers(value) for name, value in estimates.items()},
             }
         )
     return {
@@ -233,13 +233,10 @@ def verdict_rows(results: Results, beta: str, *, generated: bool) -> dict[str, A
     }
 
 
-def _as_json(value: Estimate) -> dict[str, Any]:
-    def rounded(number: float) -> float | None:
-        return float(f"{number:.9g}") if math.isfinite(number) else None
-
+def _numbers(value: Estimate) -> dict[str, Any]:
     return {
         "num_seeds": value.num_seeds,
-        "mean": rounded(value.mean),
-        "interval": [*map(rounded, value.interval())],
-        "event_interval": [*map(rounded, value.event_interval())],
+        "mean": value.mean,
+        "interval": value.interval(),
+        "event_interval": value.event_interval(),
     }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from globals_heads.compare.answers import Answer
 from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.page import priority_row
-from globals_heads.compare.results import Results
-from globals_heads.compare.statistics import Estimate
+from globals_heads.compare.results import Cell, Results
+from globals_heads.numbers import LOGARITHMS
 
 COLUMNS = {
     "rec_tokens": "token error",
@@ -19,6 +19,8 @@ SYMBOLS = {
     "×": r"$\times$",
     "−": "$-$",
     "→": r"$\to$",
+    "<": "$<$",
+    ">": "$>$",
     "/": r"/\allowbreak{}",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 
@@ -29,11 +31,15 @@ def escaped(text: str) -> str:
 
 
 def grid_table(results: Results) -> str:
-    """Return the errors of all cells: mean over seeds ± half the 95 % interval, if there is one."""
+    """Return the errors of all cells: mean over seeds and how far its 95 % interval reaches.
+
+    The mean of an error whose logarithms are compared is the geometric one, and its interval
+    reaches farther up than down.
+    """
     metrics = [metric for metric in COLUMNS if metric in results.numbers]
     rows = [
         [escaped(cell.latent_space), cell.globals_beta]
-        + [_plus_minus(results.contrast(metric, {cell: 1.0})) for metric in metrics]
+        + [_plus_minus(*_level(results, metric, cell)) for metric in metrics]
         for cell in results.cells()
     ]
     head = ["latent space", "weight", *(COLUMNS[metric] for metric in metrics)]
@@ -68,17 +74,25 @@ def _table(kind: str, columns: str, rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _plus_minus(value: Estimate) -> str:
-    """Return a mean ± half its interval, with a power of ten where it is small."""
-    if math.isnan(value.mean):
-        return "--"
-    exponent = math.floor(math.log10(abs(value.mean))) if value.mean else 0
-    exponent = exponent if exponent < -3 else 0
+def _level(results: Results, metric: str, cell: Cell) -> tuple[float, float, float]:
+    """Return the mean of a metric over seeds and the ends of its interval."""
+    value = results.contrast(LOGARITHMS.get(metric, metric), {cell: 1.0})
     low, high = value.interval()
-    mean, half = value.mean / 10**exponent, (high - low) / 2 / 10**exponent
-    digits = abs(mean) / 10 if math.isnan(half) else half
+    if metric in LOGARITHMS:
+        return math.exp(value.mean), math.exp(low), math.exp(high)
+    return value.mean, low, high
+
+
+def _plus_minus(mean: float, low: float, high: float) -> str:
+    """Return a mean with the arms of its interval, with a power of ten where it is small."""
+    if math.isnan(mean):
+        return "--"
+    exponent = math.floor(math.log10(abs(mean))) if mean else 0
+    exponent = exponent if exponent < -3 else 0
+    mean, up, down = (number / 10**exponent for number in (mean, high - mean, mean - low))
+    digits = abs(mean) / 10 if math.isnan(up) else min(up, down)
     decimals = max(0, 1 - math.floor(math.log10(digits or 1)))
-    text = f"{mean:.{decimals}f}"
-    if not math.isnan(half):
-        text += rf" \pm {half:.{decimals}f}"
+    text, above, below = (f"{number:.{decimals}f}" for number in (mean, up, down))
+    if not math.isnan(up):
+        text += rf" \pm {above}" if above == below else rf"^{{+{above}}}_{{-{below}}}"
     return rf"$({text}) \times 10^{{{exponent}}}$" if exponent else f"${text}$"

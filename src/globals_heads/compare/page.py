@@ -8,24 +8,48 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from globals_heads.compare import downstream as classifiers
-from globals_heads.compare.answers import NO, OPEN, TIE, UNTESTED, YES, Answer, Measured
+from globals_heads.compare.answers import (
+    NO,
+    OPEN,
+    TIE,
+    UNTESTED,
+    YES,
+    Answer,
+    Measured,
+    all_needed,
+)
 from globals_heads.compare.checks import Check
 from globals_heads.compare.decision_matrix import Choice
-from globals_heads.compare.questions import Axes
+from globals_heads.compare.questions import Axes, Question
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
-from globals_heads.compare.statistics import MIN_SEEDS
-from globals_heads.compare.words import difference, factor, in_words, listed, number, said
+from globals_heads.compare.words import said
+from globals_heads.numbers import difference, factor, number
 from globals_heads.settings import CompareSettings
 
 BEST, WORST, MIDDLE, PARTLY = "best", "worst", "middle", "partly"
-# Expected outcomes: what, its column in the summary, its claims at the smallest and the largest
-# weight, and what is expected there.
+# Expected outcomes: what, what it means, its column in the summary, its claims at the smallest and
+# the largest weight, and what is expected there.
 EXPECTED = (
-    ("token error (T)", "rec_tokens", "E1", "E2", BEST, WORST),
-    ("globals error of the probe (G)", GLOBALS, "E3", "E4", WORST, BEST),
-    ("total loss", "val_loss", "E5", "E6", BEST, WORST),
+    (
+        "token error (T)",
+        "of the objects' features, in units of their variance",
+        *("rec_tokens", "E1", "E2", BEST, WORST),
+    ),
+    (
+        "globals error (G)",
+        "of a linear (ridge) fit from the latents to MET, the probe: 1 guesses the mean, 0 is"
+        " perfect",
+        *(GLOBALS, "E3", "E4", WORST, BEST),
+    ),
+    (
+        "total loss",
+        "weight × globals loss included: compare it within one weight only",
+        *("val_loss", "E5", "E6", BEST, WORST),
+    ),
 )
-IN_A_SPACE = ("1", "2", "2b", "2c", "3", "3'")
+# What the page calls the rows of these claims.
+OUTCOMES = {claim: row[0].partition(" (")[0] for row in EXPECTED for claim in row[3:5]}
+IN_A_SPACE, BETWEEN = ("1", "2", "2b", "2c", "3", "3'"), ("4", "5", "6")
 # What a yes means.
 MEANING = {
     "1": "the head does not make the latents more readable",
@@ -100,33 +124,31 @@ def page(
         spaces=axes.spaces,
         expected=_expected(results, axes, by_claim),
         patterns=[_pattern(axes, by_claim, claim) for claim in IN_A_SPACE],
-        between=[_between(by_claim, claim) for claim in ("4", "5", "6")],
+        between=[_between(by_claim, claim) for claim in BETWEEN],
         matrix=[priority_row(choice, answer) for choice, answer in verdict.matrix],
         failed=[check for check in verdict.checks if not check.passed],
         num_seeds=results.num_seeds,
-        certainty=_certainty([*verdict.claims, *(answer for _, answer in verdict.matrix)]),
+        certainty=_certainty(axes, [*verdict.claims, *(answer for _, answer in verdict.matrix)]),
         source=results.source,
         rotation=_rotation(results, axes),
         downstream=downstream,
-        downstream_rows=[_downstream(row) for row in (downstream or {"rows": []})["rows"]],
+        downstream_rows=[
+            _downstream(results, cell)
+            for cell in results.cells()
+            if downstream and cell.globals_beta == downstream["globals_beta"]
+        ],
     )
     return re.sub("\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
-def _downstream(row: Mapping[str, Any]) -> list[Entry]:
-    """Return a latent space's row of AUCs: original events, and what its cell changes."""
-    changes = []
+def _downstream(results: Results, cell: Cell) -> list[Entry]:
+    """Return a cell's row of AUCs: that of the original events, and what the cell changes."""
+    known = results.mean(classifiers.metric(classifiers.ORIGINAL, "auc"), cell)
+    row = [cell.latent_space, "no finished run" if math.isnan(known) else f"{known:.3f}"]
     for kind in (classifiers.RECONSTRUCTED, classifiers.ENCODED):
-        found = row["numbers"][classifiers.metric(kind, "auc", difference=True)]
-        limits = found["interval"] if found["interval"][0] is not None else found["event_interval"]
-        mean, low, high = (math.nan if n is None else n for n in (found["mean"], *limits))
-        changes.append(Entry(value="" if math.isnan(mean) else difference(mean, low, high)))
-    known = row["numbers"][classifiers.metric(classifiers.ORIGINAL, "auc")]["mean"]
-    return [
-        Entry(value=row["latent_space"]),
-        Entry(value="no finished run" if known is None else f"{known:.3f}"),
-        *changes,
-    ]
+        change = results.contrast(classifiers.metric(kind, "auc", difference=True), {cell: 1.0})
+        row.append(difference(change.mean, *change.known_interval()))
+    return [Entry(value=text) for text in row]
 
 
 def _word(word: str, answer: Answer) -> str:
@@ -137,10 +159,11 @@ def _word(word: str, answer: Answer) -> str:
 def _expected(results: Results, axes: Axes, by_claim: Mapping[tuple[str, str], Answer]) -> Rows:
     """Return the expected outcomes: of each error a row of expectations, then the latent spaces."""
     rows: Rows = []
-    for name, column, first, last, *marks in EXPECTED:
+    for name, meaning, column, first, last, *marks in EXPECTED:
         between = [MIDDLE if len(axes.betas) == 3 else ""] * (len(axes.betas) - 2)
         ends = [marks[0], *between, marks[1]] if len(axes.betas) > 1 else [""]
-        rows.append([Entry(value=text) for text in (f"{name}: expected", *ends, "")])
+        expected = Entry(value=f"{name}: expected", note=meaning)
+        rows.append([expected, *(Entry(value=text) for text in (*ends, ""))])
         for space in axes.spaces:
             answers = by_claim[first, space], by_claim[last, space]
             words = _marks(axes, *answers, *marks)
@@ -158,7 +181,8 @@ def _expected(results: Results, axes: Axes, by_claim: Mapping[tuple[str, str], A
 def _outcome(results: Results, column: str, cell: Cell, word: str) -> Entry:
     found = [status for status in results.statuses[cell] if status != "ok"]
     note = ", ".join(sorted({status for status in found if status}))
-    return Entry(word, number(results.mean(column, cell)), note)
+    # A minus sign does not break the line, as a hyphen does.
+    return Entry(word, number(results.mean(column, cell)).replace("-", "−"), note)
 
 
 def _marks(axes: Axes, first: Answer, last: Answer, *expected: str) -> list[str]:
@@ -207,9 +231,9 @@ def _entry(answer: Answer, measured: Measured | None) -> Entry:
     word = _word(answer.known, answer)
     if measured is None:
         return Entry(word, note=answer.reason)
-    what, value, _ = said(measured)
+    what, value, need = said(measured)
     relevant = "; visible in the objects" if answer.physically_relevant else ""
-    return Entry(word, value, what + relevant)
+    return Entry(word, value, f"{what}; needs {need}{relevant}")
 
 
 def _pattern(axes: Axes, by_claim: Mapping[tuple[str, str], Answer], claim: str) -> list[Entry]:
@@ -217,9 +241,11 @@ def _pattern(axes: Axes, by_claim: Mapping[tuple[str, str], Answer], claim: str)
     end = f"/beta_{axes.standard}" if claim == "2c" else ""
     answers = [by_claim[claim, space + end] for space in axes.spaces]
     entries = [_entry(a, a.seen[0] if a.known == YES else a.decisive) for a in answers]
-    # What most of them compare stands beside the name of the pattern.
+    # What most of them compare stands beside the name of the pattern, or why none has an answer.
     notes = [entry.note for entry in entries]
-    common = max(notes, key=notes.count)
+    compared = [entry.note for entry in entries if entry.value] or notes
+    common = max(compared, key=notes.count)
+    common = common if notes.count(common) > len(notes) // 2 else ""
     entries = [e._replace(note="" if e.note == common else e.note) for e in entries]
     name = f"{claim} {answers[0].question.text}" + (f", weight {axes.standard}" if end else "")
     return [Entry(value=name, note=common), *entries, Entry(value=MEANING[claim])]
@@ -234,34 +260,82 @@ def _between(by_claim: Mapping[tuple[str, str], Answer], claim: str) -> list[Ent
 
 def priority_row(choice: Choice, answer: Answer) -> list[Entry]:
     """Return a row of the decision matrix."""
-    because = answer.reason
-    if answer.decisive and (answer.hint or not because):
-        what, value, limit = said(answer.decisive, by_weight=False)
-        because = f"{what}: {value}; {limit} would count"
-    best = in_words(choice.best) if choice.best else "no cell qualifies"
+    because = [_because(choice, answer), choice.left_out]
     return [
         Entry(value=answer.question.text, note=choice.rule),
-        Entry(value=in_words(choice.guess)),
-        Entry(value=best),
+        Entry(value=choice.guess.words),
+        Entry(value=choice.best.words if choice.best else "no cell qualifies"),
         Entry(_word(answer.known, answer)),
-        Entry(value=because),
+        Entry(value=". ".join(filter(None, because))),
     ]
 
 
-def _certainty(answers: Sequence[Answer]) -> str:
-    """Return how many answers are not resolved, and what would resolve them."""
-    tested = [a for a in answers if a.answer != UNTESTED]
-    unresolved = [a for a in tested if a.answer == OPEN]
-    estimates = [a.decisive.estimate for a in unresolved if a.decisive]
-    by_events = sum(e.se_event > e.se_seed for e in estimates)
-    causes = {
-        "more seeds": len(estimates) - by_events,
-        "more test events": by_events,
-        "the missing or diverged runs": len(unresolved) - len(estimates),
-    }
-    need = listed([f"{count} for want of {cause}" for cause, count in causes.items() if count])
-    text = f"{len(unresolved)} of {len(tested)} answers are not resolved"
-    return f"{text}: {need}." if need else f"{text}."
+def _because(choice: Choice, answer: Answer) -> str:
+    """Return why a guess is supported or not: beside the best cell, and by what decides."""
+    failed = [text for text, holds in answer.question.facts if not holds]
+    if failed and answer.known == NO:
+        return "; ".join(failed)
+    decisive = answer.decisive
+    if decisive is None:
+        return answer.reason
+    shown = [decisive]
+    if choice.best != choice.guess:
+        beside_best = [m for m in answer.seen if choice.best in m.component.weights][:1]
+        # If it says the same as what decides, it is enough.
+        agrees = any(all_needed([m]) == all_needed([decisive]) for m in beside_best)
+        shown = beside_best if agrees else [*beside_best, decisive]
+    parts = []
+    for measured in shown:
+        what, value, need = said(measured, by_weight=False)
+        parts.append(f"{what}: {value}, needs {need}")
+    return "; ".join(parts)
+
+
+def _certainty(axes: Axes, answers: Sequence[Answer]) -> str:
+    """Return which answers of the page are not resolved, by what would resolve them."""
+    # Of each answer of the page what would resolve it; empty if it is resolved.
+    remedies: dict[tuple[str, str, str], str] = {}
+    for answer in answers:
+        key = _name_on_page(axes, answer.question)
+        if key and answer.answer != UNTESTED:
+            remedies[key] = remedies.get(key) or (_remedy(answer) if answer.answer == OPEN else "")
+    count = sum(map(bool, remedies.values()))
+    sentences = [f"{count} of {len(remedies)} answers on this page are not resolved."]
+    for remedy in dict.fromkeys(filter(None, remedies.values())):
+        found = [key for key, needed in remedies.items() if needed == remedy]
+        names: dict[tuple[str, str], list[str]] = {}
+        for kind, space, name in found:
+            names.setdefault((kind, space), []).append(name)
+        # Latent spaces with the same names come together.
+        spaces: dict[str, list[str]] = {}
+        for (kind, space), of in names.items():
+            spaces.setdefault(f"{kind} {', '.join(of)}", []).append(space)
+        texts = [f"{text} ({', '.join(of)})" if any(of) else text for text, of in spaces.items()]
+        which = "all" if len(found) == len(remedies) else "; ".join(texts)
+        sentences.append(f"{remedy}: {which}.")
+    return " ".join(sentences)
+
+
+def _name_on_page(axes: Axes, question: Question) -> tuple[str, str, str] | None:
+    """Return kind, latent space and name of an answer on the page; None if it is not there."""
+    claim, text, row = question[:3]
+    if claim.startswith("M"):
+        return "priority", "", text
+    if claim in BETWEEN:
+        return "pattern", "", claim
+    if claim in OUTCOMES:
+        return "expected", row, OUTCOMES[claim]
+    # Claim 2c has an answer for every cell, and the page shows those of one weight.
+    space = row.removesuffix(f"/beta_{axes.standard}")
+    return ("pattern", space, claim) if space in axes.spaces else None
+
+
+def _remedy(answer: Answer) -> str:
+    """Return what would resolve an answer."""
+    if not answer.seen:
+        return "The missing or diverged runs are needed for"
+    by_events = answer.decisive and answer.decisive.estimate.is_limited_by_events
+    return f"More {'test events' if by_events else 'seeds'} would help"
 
 
 def _rotation(results: Results, axes: Axes) -> Rows:
@@ -277,10 +351,7 @@ def _rotation(results: Results, axes: Axes) -> Rows:
             turned, plain = Cell("vq", beta, "rotation"), Cell("vq", beta)
             if turned in cells and plain in results.statuses:
                 value = results.contrast(metric, {turned: 1.0, plain: -1.0})
-                interval = (
-                    value.interval() if value.num_seeds >= MIN_SEEDS else value.event_interval()
-                )
-                row.append(Entry(value=show(value.mean, *interval)))
+                row.append(Entry(value=show(value.mean, *value.known_interval())))
             else:
                 row.append(Entry())
         rows.append(row)

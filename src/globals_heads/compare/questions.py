@@ -14,15 +14,6 @@ from typing import NamedTuple, get_args
 from globals_heads.compare.results import GLOBALS, TOKENS, TOTAL, Cell, Results
 from globals_heads.settings import DISCRETE, CompareSettings, LatentSpace
 
-NAMES = {
-    TOKENS: "ln rec_tokens",
-    TOTAL: "ln total_loss",
-    GLOBALS: "globals error",
-    "skill": "skill",
-    "linear_fit_gain": "globals error(linear fit) - globals error",
-    "code_use": "perplexity/num_codes",
-    "ln_throughput": "ln events/s",
-}
 CONTINUOUS = tuple(space for space in get_args(LatentSpace) if space not in DISCRETE)
 NOT_ENOUGH = "the grid has not enough values of globals_beta"
 
@@ -32,15 +23,6 @@ class Region(NamedTuple):
 
     lower: float
     upper: float
-
-    @property
-    def text(self) -> str:
-        """The region in words."""
-        if math.isinf(self.upper):
-            return f"> {self.lower:.3g}"
-        if math.isinf(self.lower):
-            return f"< {self.upper:.3g}"
-        return f"between {self.lower:.3g} and {self.upper:.3g}"
 
 
 def above(limit: float) -> Region:
@@ -63,15 +45,12 @@ class Component(NamedTuple):
 
     Attributes
     ----------
-    name
-        How tables call it.
     metric, weights
         The sum over cells of weight times metric, paired by seed and test event.
     region
         The region in which the claim needs it.
     """
 
-    name: str
     metric: str
     weights: Mapping[Cell, float]
     region: Region
@@ -141,8 +120,7 @@ class Axes:
 
 def difference(metric: str, plus: Cell, minus: Cell, region: Region) -> Component:
     """Return the component metric(plus) - metric(minus)."""
-    name = f"{NAMES[metric]}({plus.name}) - {NAMES[metric]}({minus.name})"
-    return Component(name, metric, {plus: 1.0, minus: -1.0}, region)
+    return Component(metric, {plus: 1.0, minus: -1.0}, region)
 
 
 def mean_difference(
@@ -151,13 +129,12 @@ def mean_difference(
     """Return the difference of two latent spaces, each the mean over its cells at `betas`."""
     weights = {Cell(plus, beta): 1 / len(betas) for beta in betas}
     weights |= {Cell(minus, beta): -1 / len(betas) for beta in betas}
-    name = f"mean {NAMES[metric]}({plus}) - mean {NAMES[metric]}({minus})"
-    return Component(name, metric, weights, region)
+    return Component(metric, weights, region)
 
 
 def level(metric: str, cell: Cell, lower: float) -> Component:
     """Return the component metric(cell) > lower."""
-    return Component(f"{NAMES[metric]}({cell.name})", metric, {cell: 1.0}, above(lower))
+    return Component(metric, {cell: 1.0}, above(lower))
 
 
 CLAIMS = {
@@ -279,8 +256,7 @@ def softened_price(axes: Axes, space: str, margin: float) -> Component:
         Cell(space, axes.emphasised, "control_wide"): -1.0,
         Cell(space, axes.off, "control_wide"): 1.0,
     }
-    name = f"price in {NAMES[TOKENS]} of {space}: control - control_wide"
-    return Component(name, TOKENS, weights, above(margin))
+    return Component(TOKENS, weights, above(margin))
 
 
 def capacity_untested(results: Results, axes: Axes, space: str) -> str:

@@ -6,7 +6,7 @@ knows no claim.
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,12 @@ from globals_heads.compare.statistics import (
 )
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import RunFolder
+from globals_heads.numbers import LOGARITHMS
 from globals_heads.settings import RunSettings
 from globals_heads.tables import read_summary
 
-TOKENS, GLOBALS, TOTAL = "ln_rec_tokens", "probe_rec_globals", "ln_val_loss"
+TOKENS, TOTAL = LOGARITHMS["rec_tokens"], LOGARITHMS["val_loss"]
+GLOBALS = "probe_rec_globals"
 # What tables and figures call a metric.
 LABELS = {
     "rec_tokens": "rec_tokens (T)",
@@ -68,6 +70,20 @@ class Cell(NamedTuple):
         """The cell's name in tables."""
         name = f"{self.latent_space}/beta_{self.globals_beta}"
         return f"{self.variant}: {name}" if self.variant else name
+
+    @property
+    def words(self) -> str:
+        """The cell's name in sentences, such as "vq, weight 1"."""
+        words = f"{self.latent_space}, weight {self.globals_beta}"
+        return f"{self.variant}: {words}" if self.variant else words
+
+
+class LostRun(NamedTuple):
+    """A run without a result, and why."""
+
+    cell: Cell
+    seed: int
+    why: str
 
 
 class EventErrors(NamedTuple):
@@ -134,8 +150,7 @@ class Results:
     def contrast(self, metric: str, weights: Mapping[Cell, float]) -> Estimate:
         """Return the weighted sum of a metric over cells, paired by seed and by test event.
 
-        A seed counts only if all of the cells have it; `runs_without_result` names
-        the others.
+        A seed counts only if all of the cells have it; `lost_runs` names the others.
         """
         cells, factors = list(weights), np.array(list(weights.values()))
         paired = factors @ np.stack([self.numbers[metric][cell] for cell in cells])
@@ -147,25 +162,45 @@ class Results:
         return estimate(paired[use], influence)
 
     def mean(self, metric: str, cell: Cell) -> float:
-        """Return the mean of a cell's metric over seeds; NaN if no seed has it."""
+        """Return the mean of a cell's metric over seeds; NaN if no seed has it.
+
+        It is the geometric mean of a metric in `LOGARITHMS`.
+        """
+        if metric in LOGARITHMS:
+            return math.exp(self.mean(LOGARITHMS[metric], cell))
         return self.contrast(metric, {cell: 1.0}).mean
 
     def lower_limit(self, metric: str, cell: Cell) -> float:
         """Return a cell's lower limit: over seeds, else over test events, else the mean."""
         value = self.contrast(metric, {cell: 1.0})
-        limits = (value.interval().low, value.event_interval().low, value.mean)
-        return next((limit for limit in limits if not math.isnan(limit)), math.nan)
+        low = value.known_interval().low
+        return value.mean if math.isnan(low) else low
 
-    def runs_without_result(self, metric: str, cells: Iterable[Cell]) -> list[str]:
-        """Return in words the runs without this metric, and why."""
+    def lost_runs(self, metric: str, cells: Iterable[Cell]) -> list[LostRun]:
+        """Return the runs without this metric."""
         found = []
         for cell in cells:
             for seed, status in enumerate(self.statuses[cell]):
                 if status not in (None, "ok"):
-                    found.append(f"{cell.name}/seed_{seed} {status}")
+                    found.append(LostRun(cell, seed, status))
                 elif status and not np.isfinite(self.numbers[metric][cell][seed]):
-                    found.append(f"{cell.name}/seed_{seed} has no {metric}")
+                    found.append(LostRun(cell, seed, f"without {metric}"))
         return found
+
+
+def in_words(lost: Sequence[LostRun], most: int) -> str:
+    """Return `lost` as "diverged: vq, weight 10 (seed 3)", at most `most` cells by name."""
+    seeds: dict[tuple[str, Cell], list[str]] = {}
+    for run in dict.fromkeys(lost):
+        seeds.setdefault((run.why, run.cell), []).append(str(run.seed))
+    named: dict[str, list[str]] = {}
+    for (why, cell), numbers in list(seeds.items())[:most]:
+        which = {1: f"seed {numbers[0]}", 2: f"seeds {' and '.join(numbers)}"}
+        few = which.get(len(numbers), f"{len(numbers)} seeds")
+        named.setdefault(why, []).append(f"{cell.words} ({few})")
+    texts = [f"{why}: {', '.join(cells)}" for why, cells in named.items()]
+    more = len(seeds) - most
+    return "; ".join([*texts, f"and {more} more"] if more > 0 else texts)
 
 
 def read_results(results_folder: Path, baselines_folder: Path) -> Results:

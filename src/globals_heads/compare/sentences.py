@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from globals_heads.compare.answers import NO, NOT_CAPACITY, OPEN, UNTESTED, YES, Answer
+from globals_heads.compare.checks import MOSTLY_CLIPPED
 from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.questions import CONTINUOUS, Axes
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
-from globals_heads.compare.statistics import MIN_SEEDS
-from globals_heads.compare.words import listed, number
+from globals_heads.numbers import MIN_SEEDS, listed, number
 
 SNAKEMAKE = "snakemake --profile local --configfile"
 SEEDS = ("no seed", "one seed", "two seeds")
@@ -39,7 +39,7 @@ def warnings(results: Results) -> list[str]:
     """Return what comes before any answer: training that mostly did not converge or was clipped."""
     cells = [cell for cell in results.cells() if "ok" in results.statuses[cell]]
     late = [cell for cell in cells if _ends_early(results, cell)]
-    clipped = [cell for cell in cells if results.mean("clipped_fraction", cell) > 0.5]
+    clipped = [cell for cell in cells if results.mean("clipped_fraction", cell) > MOSTLY_CLIPPED]
     found = []
     if 2 * len(late) > len(cells):
         epochs = 2 * int(results.table["epochs"].max())
@@ -101,11 +101,16 @@ def _by_answer(answers: Sequence[tuple[str, Answer]], texts: Mapping[str, str]) 
         group = [answer for word, answer in answers if word == key]
         if group:
             sentence = text.format(listed([a.question.row for a in group]))
-            if group[0].hint and not text.startswith("whether"):
-                n = group[0].num_seeds
-                sentence = f"{SEEDS[n]} suggest{'s' if n == 1 else ''} that {sentence}"
+            if not text.startswith("whether"):
+                sentence = _suggest(group[0]) + sentence
             sentences.append(sentence[0].upper() + sentence[1:] + ".")
     return " ".join(sentences)
+
+
+def _suggest(answer: Answer) -> str:
+    """Return what comes before an answer that is a hint; empty for any other."""
+    n = answer.num_seeds if answer.hint else MIN_SEEDS
+    return f"{SEEDS[n]} suggest{'s' if n == 1 else ''} that " if n < MIN_SEEDS else ""
 
 
 def _head(axes: Axes) -> str:
@@ -178,10 +183,11 @@ def _costs(axes: Axes, trade_off: Sequence[Answer]) -> str:
 def _token_factors(results: Results, axes: Axes) -> str:
     factors = []
     for space in axes.spaces if len(axes.betas) > 1 else ():
-        last, off = (results.mean(TOKENS, Cell(space, b)) for b in (axes.emphasised, axes.off))
-        if math.isfinite(last - off):
-            error = results.mean("rec_tokens", Cell(space, axes.emphasised))
-            factors.append(f"{number(math.exp(last - off))} in {space} (to {number(error)})")
+        last, off = (
+            results.mean("rec_tokens", Cell(space, b)) for b in (axes.emphasised, axes.off)
+        )
+        if math.isfinite(last / off):
+            factors.append(f"{number(last / off)} in {space} (to {number(last)})")
     if not factors:
         return ""
     return (
@@ -238,9 +244,14 @@ def _spaces(axes: Axes, answers: Sequence[Answer]) -> str:
         else:
             than = "larger" if mean > 0 else "smaller"
             more.append(f"{number(abs(mean))} {than} than that of {rival}")
+    weights = f"With weight {axes.trained[0]}"
+    if len(axes.trained) > 1:
+        few = len(axes.trained) <= 3
+        which = f"the weights {listed(axes.trained)}" if few else "all weights above 0"
+        weights = f"On average over {which}"
     return (
-        f"{text} With a head, the tokens' error of vq is {listed(times)}; its globals error is"
-        f" {listed(more)}."
+        f"{text} {weights}, the tokens' error of vq is {listed(times)}; its globals error"
+        f" is {listed(more)}."
     )
 
 
@@ -265,8 +276,8 @@ def _balanced(results: Results, matrix: Sequence[tuple[Choice, Answer]]) -> str:
         return f"{text}."
     guess = "this usual guess" if choice.best == choice.guess else f"the usual guess, {guess},"
     ends = {
-        YES: f"{guess} is shown to be as good as any",
-        NO: f"{guess} is not as good",
+        YES: f"{_suggest(answer)}{guess} is {'shown to be ' * (not answer.hint)}as good as any",
+        NO: f"{_suggest(answer)}{guess} is not as good",
         OPEN: f"whether {guess} is as good as any is not resolved",
     }
-    return f"{text}; {ends[answer.answer]}."
+    return f"{text}; {ends[answer.known]}."

@@ -18,10 +18,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from globals_heads.arrays import Array
+from globals_heads.numbers import MIN_SEEDS
 
 ALPHA = 0.05
-# An interval from two seeds is 18 times wider than from many: it answers nothing.
-MIN_SEEDS = 3
 
 
 class Interval(NamedTuple):
@@ -77,6 +76,16 @@ class Estimate:
     def event_interval(self) -> Interval:
         """Return the 95 % interval of these very runs on other test events; only a hint."""
         return self._around(_t_quantile(ALPHA / 2, math.inf) * self.se_event)
+
+    def known_interval(self) -> Interval:
+        """Return the interval, or the hint below three seeds."""
+        return self.event_interval() if self.num_seeds < MIN_SEEDS else self.interval()
+
+    @property
+    def is_limited_by_events(self) -> bool:
+        """Whether test events make the interval long, so that more seeds would help little."""
+        (low, high), (event_low, event_high) = self.interval(), self.event_interval()
+        return 2 * (event_high - event_low) ** 2 > (high - low) ** 2
 
     def _around(self, half_width: float) -> Interval:
         return Interval(self.mean - half_width, self.mean + half_width)

@@ -19,6 +19,7 @@ from globals_heads.compare.page import Verdict, page
 from globals_heads.compare.questions import Axes, claims
 from globals_heads.compare.results import Results, read_results
 from globals_heads.compare.sentences import opening, remark, warnings
+from globals_heads.compare.words import said
 from globals_heads.files import write_text
 from globals_heads.settings import CompareSettings
 
@@ -61,6 +62,7 @@ def compare(
         beta = Axes.of(results).standard
         generated = downstream_of == "generated"
         content["downstream"] = downstream.verdict_rows(results, beta, generated=generated)
+    content = _rounded(content)
     text = json.dumps(content, indent=2, ensure_ascii=False)
     write_text(results_folder / "verdict.json", text + "\n")
     _write_csv(
@@ -97,11 +99,10 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def _numbers(answers: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Return a row for every component of every answer in verdict.json."""
-    said = ("claim", "text", "row", "answer", "hint")
     rows = []
     for answer in answers:
         for component in answer["components"]:
-            row = {name: answer[name] for name in said}
+            row = {name: answer[name] for name in ("claim", "text", "row", "answer", "hint")}
             for name, value in component.items():
                 if isinstance(value, list):
                     row |= {f"{name}_low": value[0], f"{name}_high": value[1]}
@@ -148,21 +149,24 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
 
 def _measured_json(measured: Measured) -> dict[str, Any]:
     component = measured.component
-    intervals = ("interval", "strict_interval", "region")
-    numbers = asdict(measured.estimate) | {name: getattr(measured, name) for name in intervals}
-    numbers["event_interval"] = measured.estimate.event_interval()
     return {
-        "name": component.name,
+        "name": said(measured, by_weight=False).what,
         "metric": component.metric,
         "weights": {cell.name: weight for cell, weight in component.weights.items()},
-        **{name: _rounded(value) for name, value in numbers.items()},
+        **asdict(measured.estimate),
+        "interval": measured.interval,
+        "strict_interval": measured.strict_interval,
+        "region": measured.region,
+        "event_interval": measured.estimate.event_interval(),
         "physically_relevant": measured.physically_relevant,
     }
 
 
 def _rounded(value: Any) -> Any:
-    """Return what JSON can hold, with nine digits; null for NaN and for no bound."""
-    if isinstance(value, tuple):
+    """Return what JSON can hold, numbers with nine digits; null for NaN and for no bound."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
         return [_rounded(each) for each in value]
     if isinstance(value, float):
         return float(f"{value:.9g}") if math.isfinite(value) else None

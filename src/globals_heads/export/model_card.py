@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from globals_heads.errors import UserError, brief
+from globals_heads.numbers import LOGARITHMS, MIN_SEEDS, level, number
 from globals_heads.settings import RunSettings, format_beta
 
 # Metric: what the card says of it. All are errors of the test split but for the last three.
@@ -49,7 +50,7 @@ head reads MET from the sum of an event's latents. Its weight in the loss was
 
 Test split. The second column is this very run, the third its cell: the mean over {{ n }}
 {{ "seed" if n == 1 else "seeds" }}{% if n > 2 %} with its 95 % interval over seeds and test events\
-{% endif %}.
+{% endif %}. Of rec_tokens and val_loss it is the geometric mean.
 
 | metric | this run | cell | what it is |
 |---|---|---|---|
@@ -118,8 +119,8 @@ def model_card(
         {
             "metric": metric,
             "about": about,
-            "run": _number(row[metric]),
-            "cell": _interval(cells[metric]),
+            "run": number(row[metric], digits=3),
+            "cell": _in_words(LOGARITHMS.get(metric, metric), cells),
         }
         for metric, about in METRICS.items()
         if metric in row and metric in cells and not math.isnan(cells[metric]["mean"])
@@ -130,7 +131,7 @@ def model_card(
         limits.append("Its globals head was never trained: the predicted MET means nothing.")
     if row["best_epoch"] == row["epochs"]:
         limits.append("Its best epoch is the last one, so it may not have converged.")
-    if n < 3:
+    if n < MIN_SEEDS:
         limits.append("Fewer than three seeds: another seed may give other numbers.")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(TEMPLATE).render(
@@ -147,18 +148,15 @@ def model_card(
     )
 
 
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3g}"
-
-
 def _records(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
     return {str(row[key]): row for row in table.to_dict("records")}
 
 
-def _interval(cell: dict[Any, Any]) -> str:
-    if math.isnan(cell["low"]):
-        return _number(cell["mean"])
-    return f"{cell['mean']:.3g} ({cell['low']:.3g} to {cell['high']:.3g})"
+def _in_words(metric: str, cells: dict[str, dict[Any, Any]]) -> str:
+    numbers = [cells[metric][name] for name in ("mean", "low", "high")]
+    if metric in LOGARITHMS.values():
+        numbers = [math.exp(each) for each in numbers]
+    return level(*numbers)
 
 
 def _source(path: Path) -> str:

@@ -70,7 +70,7 @@ class Figure(NamedTuple):
 
 
 def _heatmap(metric: str, about: str) -> Figure:
-    mean = "geometric mean" if metric == "rec_tokens" else "mean"
+    mean = "geometric mean" if metric in ("rec_tokens", "val_loss") else "mean"
     caption = (
         f"{metric} over the grid: the {mean} over the seeds, its 95 % interval over seeds and test "
         "events, and n, the number of runs. Intervals need three seeds; this study has "

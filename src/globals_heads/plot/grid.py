@@ -34,7 +34,8 @@ TITLES = {
         name: f"{LABELS[name]}, mean\nNMSE of MET components, test split"
         for name in ("probe_rec_globals", "rec_globals", "reco_objects_rec_globals")
     },
-    "val_loss": "validation loss at the best epoch, mean\nwith globals_beta: compare within a row",
+    "val_loss": "validation loss at the best epoch, geometric mean\n"
+    "with globals_beta: compare within a row",
 }
 WHITE = (1.0, 1.0, 1.0, 1.0)
 # In axes of a fixed size, more rows than this have room for one line of text each, more columns

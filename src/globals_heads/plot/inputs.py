@@ -12,6 +12,7 @@ import pandas as pd
 from globals_heads.compare.results import Cell, Results, read_results
 from globals_heads.errors import UserError, brief
 from globals_heads.facts import EPOCH_COLUMNS, Metric, RunFolder
+from globals_heads.numbers import LOGARITHMS
 from globals_heads.settings import Grid, PlotSettings
 from globals_heads.tables import BASELINE_COLUMNS, TEST_COLUMNS, read_facts, read_summary
 
@@ -65,11 +66,11 @@ class Inputs:
     def cells(self, metric: str) -> pd.DataFrame:
         """Return n, mean, low and high of `metric`, by latent space and weight.
 
-        Those of rec_tokens are the exponentials of those of its logarithm, since seeds can spread
-        by a factor: the mean is the geometric one, and the interval stays above 0.
+        Where logarithms are compared, these are exponentials of theirs: the mean is the geometric
+        one, and the interval stays above 0.
         """
-        if metric == "rec_tokens":
-            logs = self.cells("ln_rec_tokens")
+        if metric in LOGARITHMS:
+            logs = self.cells(LOGARITHMS[metric])
             return logs.assign(**{name: np.exp(logs[name]) for name in ("mean", "low", "high")})
         numbers = ["n", "mean", "low", "high"]
         path = self.results / "comparison.csv"

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from globals_heads.compare.results import GLOBALS
+from globals_heads.compare.results import GLOBALS, Cell
 from globals_heads.plot.grid import draw_cells
 from globals_heads.plot.inputs import Inputs
 from globals_heads.plot.style import (
@@ -70,7 +70,10 @@ def answers(verdict: dict[str, Any]) -> list[tuple[str, str]]:
             words = ", ".join(f"{each['row']}: {word(each)}" for each in found)
             lines.append((found[0]["text"], words))
     for choice in (each for each in verdict["matrix"] if each["claim"] == BALANCED):
-        best, guess = choice["best"] or "no cell", choice["guess"]
+        best, guess = (
+            Cell(*name.split("/beta_")).words if name else "no cell"
+            for name in (choice["best"], choice["guess"])
+        )
         words = f"best: {best}; guess {guess} as good: {word(choice)}"
         lines.append((choice["text"], words))
     if any("?" in words for _, words in lines):

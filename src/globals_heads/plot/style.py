@@ -26,8 +26,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from matplotlib.transforms import Transform
 
 from globals_heads.arrays import Array
-from globals_heads.compare.statistics import MIN_SEEDS
 from globals_heads.files import atomic_path, write_text
+from globals_heads.numbers import MIN_SEEDS
 from globals_heads.settings import Grid, LatentSpace, PlotSettings, format_beta
 
 Line = Literal["-", "--", ":", "-."]

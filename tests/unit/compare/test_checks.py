@@ -24,7 +24,9 @@ def test_sound_runs_pass_and_clipping_is_mentioned(tmp_path):
     plant_study(tmp_path)
     ((question, finding),) = findings(checked(tmp_path)).items()
     assert question == "Are most training steps free of clipping?"
-    assert "vq/beta_10 (90% clipped)" in finding
+    assert finding.startswith(
+        "mostly clipped are none, weight 10 (90%), linear, weight 10 (90%), vq,"
+    )
 
 
 def test_checks_of_nothing_are_not_passed(tmp_path):
@@ -41,7 +43,9 @@ def test_checks_of_nothing_are_not_passed(tmp_path):
 def test_runs_without_a_result_are_named(tmp_path):
     rows = plant_study(tmp_path)
     finding = findings(checked(tmp_path, lose(rows, rows[4]["run"])))["Did every run finish?"]
-    assert finding == "26 runs finished; missing or diverged: linear/beta_1/seed_0 diverged"
+    assert finding == "26 of 27 runs finished; diverged: linear, weight 1 (seed 0)"
+    checks = checked(tmp_path, rows)
+    assert checks["Did every run finish?"].finding == "all 27 runs finished"
 
 
 def test_checks_see_what_is_wrong(tmp_path):
@@ -59,7 +63,7 @@ def test_checks_see_what_is_wrong(tmp_path):
         "Do the summary and the errors per event give the same numbers?"
     )
     assert found.pop("Did training converge?") == (
-        "the best epoch is the last one in 1 of 27 runs: none/beta_0 (1)"
+        "the best epoch is the last one in 1 of 27 runs: none, weight 0 (1 of 3)"
     )
     assert list(found) == ["Are most training steps free of clipping?"]
 

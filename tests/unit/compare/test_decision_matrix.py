@@ -78,7 +78,33 @@ def test_a_cell_with_a_lost_run_is_never_the_best(tmp_path):
     matrix = choices(read_results(tmp_path, tmp_path))
     assert matrix["M2"].best == GUESS
     for choice in matrix.values():
-        assert choice.rule.endswith("; left out for a missing or diverged run: none/beta_1")
+        assert choice.rule.endswith("; left out for a missing or diverged run: none, weight 1")
+
+
+def test_what_excludes_a_cell_with_better_tokens_is_named():
+    better = Cell("none", "1")
+    late = {better: np.array([0, 5, 0, 5, 5])}
+    choice = choices(quiet(LN_T, G, epochs_after_best=late))["M5"]
+    assert choice.best == GUESS
+    assert choice.left_out == (
+        "Left out: none, weight 1 (the best epoch is the last one in 2 of 5 seeds)"
+    )
+    slow = choices(quiet(LN_T, G, epochs_after_best=late, ln_throughput={better: 8.0}))["M5"]
+    assert slow.left_out.endswith("in 2 of 5 seeds and too slow)")
+    late[GUESS] = np.array([5, 5, 5, 5, 0])
+    both = choices(quiet(LN_T, G, epochs_after_best=late))["M5"]
+    assert both.best == Cell("none", "10")
+    assert both.left_out.endswith(
+        "; linear, weight 1 (the best epoch is the last one in 1 of 5 seeds)"
+    )
+    assert not choices(quiet(LN_T, G))["M5"].left_out
+
+
+def test_where_no_cell_qualifies_some_are_named():
+    choice = choices(quiet(LN_T, G, epochs_after_best=dict.fromkeys(LN_T, 0)))["M5"]
+    assert choice.best is None
+    assert choice.left_out.startswith("Left out: none, weight 1 (the best epoch is the last")
+    assert choice.left_out.endswith("; and 2 more")
 
 
 def test_the_guess_of_weight_1_is_that_of_weight_1(tmp_path):

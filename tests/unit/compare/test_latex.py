@@ -57,17 +57,23 @@ def test_latex_compiles_them(tables, tmp_path):
 
 
 def test_numbers_have_their_uncertainty():
-    """Seeds of -1 and 1 times the spread: t(4) at 97.5 % times their standard error."""
+    """Seeds of -1 and 1 times the spread: t(4) at 97.5 % times their standard error.
+
+    Of the tokens' error, this is the spread of the logarithm.
+    """
     cell = Cell("none", "0")
-    spread = {cell: 2e-5 * np.array([0.9, 1.0, 1.0, 1.0, 1.1])}
+    spread = {cell: math.log(2e-5) + 0.5 * np.array([-1, 0, 0, 0, 1])}
     g = {cell: 0.5 + 0.1 * np.array([-1, 0, 0, 0, 1])}
-    text = grid_table(quiet(LN_T, G, rec_tokens=spread, reco_objects_rec_globals=g))
+    text = grid_table(quiet(LN_T, G, ln_rec_tokens=spread, reco_objects_rec_globals=g))
     row = next(line for line in text.splitlines() if line.startswith("none & 0 &"))
-    half = 2.776445 * math.sqrt(0.02 / 4) * 2 / math.sqrt(5)
-    assert rf"$({2:.2f} \pm {half:.2f}) \times 10^{{-5}}$" in row
+    half = 2.776445 * math.sqrt(0.5 / 4) / math.sqrt(5)
+    up, down = 2 * math.exp(half) - 2, 2 - 2 * math.exp(-half)
+    assert rf"$(2.00^{{+{up:.2f}}}_{{-{down:.2f}}}) \times 10^{{-5}}$" in row
     assert rf"$0.500 \pm {2.776445 * math.sqrt(0.02 / 4) / math.sqrt(5):.3f}$" in row
     assert row.endswith(r"\\")
 
 
 def test_symbols_of_latex_are_text():
-    assert escaped("a_b & 5 % × −1 → $2 {x}") == (r"a\_b \& 5 \% $\times$ $-$1 $\to$ \$2 \{x\}")
+    assert escaped("a_b & 5 % × −1 → $2 {x} < 3") == (
+        r"a\_b \& 5 \% $\times$ $-$1 $\to$ \$2 \{x\} $<$ 3"
+    )

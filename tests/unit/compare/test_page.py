@@ -6,15 +6,20 @@ import chromium
 import numpy as np
 import pytest
 from planted_results import (
+    CELLS,
     FLAT,
     LN_T,
     SETTINGS,
     G,
+    but,
     by_beta,
     change,
+    controls,
     drawn,
+    equal,
     plant_study,
     quiet,
+    with_lost_run,
     write_summary,
 )
 
@@ -109,6 +114,130 @@ def test_words_have_a_colour_and_a_shape():
     for word, shape in (("yes", "✓"), ("no", "✗"), ("best", "▲"), ("worst", "▼")):
         assert f'<b class="{word}">{shape} {word}</b>' in html
         assert re.search(rf"\.{word}\b.*color", html)
+
+
+def test_every_mark_is_in_the_legend():
+    text = shown(with_table(drawn(np.random.default_rng(1), LN_T, G, 5)))
+    (legend,) = (line for line in text.splitlines() if line.startswith("▲ best, "))
+    for mark, word in re.findall(r"\*\*(\S) (.*?)\*\*", text):
+        assert re.search(rf"{mark} {word}\b", legend) or word in ("not best", "not worst")
+
+
+def test_words_that_need_it_are_explained_where_they_come_first():
+    text = shown(with_table(quiet(LN_T, G)))
+    for word, clause in (
+        ("probe", "a linear (ridge) fit from the latents to MET, the probe: 1 guesses the mean"),
+        ("skill", "of the one-parameter fit's gain over the mean (the skill)"),
+        ("geometric", "of token error and total loss geometric means"),
+    ):
+        assert text.index(word) == text.index(clause) + clause.index(word)
+
+
+def row_of(results, first):
+    """Return the entries of the first row whose first one begins so."""
+    line = next(line for line in shown(results).splitlines() if line.startswith(f"| {first}"))
+    return line.strip("| ").split(" | ")
+
+
+def test_patterns_show_what_a_yes_needs():
+    results = with_table(quiet(LN_T, G))
+    for claim, need in (("1", "−0.02 to 0.02"), ("2b", "< −0.02"), ("2c", "> 0")):
+        assert f"needs {need}" in row_of(results, f"{claim} ")[0]
+    assert "needs > × 1.25" in row_of(results, "3 ")[0]
+    assert "needs × 0.8 to × 1.25" in row_of(results, "5 ")[1]
+    better = {("none", "1"): -8, ("linear", "1"): -6}
+    ln_t = LN_T | {Cell(*cell): value for cell, value in better.items()}
+    assert "needs < × 1.25" in row_of(with_table(quiet(ln_t, G)), "balanced")[4]
+
+
+def test_why_some_have_no_answer_stands_in_their_cells():
+    ln_t, g = controls(2.0, 1.0)
+    for cell in list(ln_t):  # controls of one latent space alone
+        if cell.variant and cell.latent_space != "none":
+            del ln_t[cell], g[cell]
+    name, *cells, _ = row_of(with_table(quiet(ln_t, g)), "3' ")
+    assert "not run" not in name
+    assert ["(the controls were not run)" in cell for cell in cells] == [False, True, True]
+    name, *cells, _ = row_of(with_table(quiet(LN_T, G)), "3' ")
+    assert name.endswith("(the controls were not run)")
+    assert all(cell.endswith("not tested**") for cell in cells)
+
+
+def test_the_guess_is_compared_with_the_measured_best_cell():
+    """The cell with the smallest globals error comes second, if it decides alone."""
+    tokens = but(by_beta(0, 1, 2), [("vq", "10")], 3)
+    g = but(equal(0.4), [("none", "1"), ("vq", "10")], 0.3)
+    both = but(g, [("none", "1")], 0.315)
+    first = "globals error, linear, weight 10 against none, weight 1: +0."
+    *_, guess, best, word, because = row_of(with_table(quiet(tokens, g)), "emphasise globals")
+    assert (guess, best, word) == ("linear, weight 10", "none, weight 1", "**✗ no**")
+    assert because.startswith(first)
+    assert because.count("against") == 1
+    # At the margin to the best cell, and beyond it to another one.
+    linear = both | {Cell("linear", "10"): 0.33}
+    because = row_of(with_table(quiet(tokens, linear)), "emphasise globals")[-1]
+    assert because.startswith(first)
+    assert "; globals error, linear, weight 10 against vq, weight 10: +0.03" in because
+
+
+def test_a_cell_with_better_tokens_that_does_not_qualify_is_in_the_reason():
+    late = {Cell("none", "1"): np.array([0, 5, 0, 5, 5])}
+    because = row_of(with_table(quiet(LN_T, G, epochs_after_best=late)), "production")[-1]
+    assert because.endswith(
+        ". Left out: none, weight 1 (the best epoch is the last one in 2 of 5 seeds)"
+    )
+
+
+def test_one_seed_shows_the_fact_that_refuses_a_guess():
+    results = quiet(LN_T, G, num_seeds=1, epochs_after_best={Cell("linear", "1"): 0})
+    row = row_of(with_table(results), "production")
+    assert row[3:] == ["**✗ no?**", "the best epoch is the last one in 1 of 1 seeds"]
+
+
+def test_a_hint_about_the_balanced_guess_is_said_to_be_one():
+    hint = "; one seed suggests that the usual guess, linear with weight 1, is"
+    for ln_t, words in (
+        (LN_T, "as good as any."),
+        (but(LN_T, [("none", "1")], -8), "not as good."),
+    ):
+        results = with_table(quiet(ln_t, G, num_seeds=1))
+        assert give_verdict(results, SETTINGS).answer[2].endswith(f"{hint} {words}")
+
+
+def certainty(results):
+    """Return what the page says of answers that are not resolved."""
+    text = shown(results)
+    return next(line for line in text.splitlines() if "answers on this page" in line)
+
+
+def test_answers_that_are_not_resolved_are_named_by_what_would_resolve_them():
+    assert certainty(with_table(quiet(LN_T, G))).endswith(
+        " 0 of 32 answers on this page are not resolved."
+    )
+    noisy = {Cell("vq", "10"): G[Cell("vq", "10")] + np.linspace(-0.1, 0.1, 5)}
+    text = certainty(with_table(quiet(LN_T, G, probe_rec_globals=noisy)))
+    assert "More seeds would help: pattern 2, 2b (vq)" in text
+    assert "test events" not in text
+    lost = with_lost_run(quiet(LN_T, G), Cell("vq", "10"))
+    text = certainty(with_table(lost))
+    assert (
+        "The missing or diverged runs are needed for: pattern 1, 2, 2b, 3 (vq); pattern 4, 5, 6;"
+        " expected token error, globals error, total loss (vq); priority pure reconstruction,"
+    ) in text
+
+
+def test_latent_spaces_with_the_same_open_answers_come_together():
+    g = {cell: G[cell] + np.linspace(-0.1, 0.1, 5) for cell in CELLS if cell.globals_beta == "10"}
+    text = certainty(with_table(quiet(LN_T, G, probe_rec_globals=g)))
+    assert "More seeds would help: pattern 2, 2b (none, linear, vq); " in text
+    one_seed = certainty(with_table(quiet(LN_T, G, num_seeds=1)))
+    assert "32 of 32 answers on this page are not resolved. More seeds would help: all." in one_seed
+
+
+def test_it_says_whether_every_run_finished():
+    assert "\nAll 45 runs finished. " in shown(with_table(quiet(LN_T, G)))
+    lost = with_table(with_lost_run(quiet(LN_T, G), Cell("vq", "10"), "missing"))
+    assert "finish?** 44 of 45 runs finished; missing: vq, weight 10 (seed 4)\n" in shown(lost)
 
 
 @pytest.mark.skipif(chromium.PATH is None, reason="there is no chromium")

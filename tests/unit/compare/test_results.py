@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from planted_results import CELLS, key_of, lose, plant_study, quiet, write_summary
+from planted_results import CELLS, G, key_of, lose, plant_study, quiet, write_summary
 
-from globals_heads.compare.results import Cell, num_codes, read_results
+from globals_heads.compare.results import Cell, LostRun, in_words, num_codes, read_results
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
 from globals_heads.settings import RunKey, Settings
@@ -25,14 +25,39 @@ def test_a_run_without_a_result_is_counted_and_named(tmp_path, status):
     results = read(tmp_path)
     assert results.contrast("rec_tokens", {NONE: 1.0}).num_seeds == 2
     assert results.contrast("rec_tokens", {LINEAR: 1.0, NONE: -1.0}).num_seeds == 2
-    assert results.runs_without_result("rec_tokens", [NONE, LINEAR]) == [f"{run} {status}"]
+    assert results.lost_runs("rec_tokens", [NONE, LINEAR]) == [LostRun(NONE, 1, status)]
 
 
 def test_a_run_without_a_row_is_missing(tmp_path):
     rows = plant_study(tmp_path)
     run = key_of(NONE, 2).name
     write_summary(tmp_path, [row for row in rows if row["run"] != run])
-    assert read(tmp_path).runs_without_result("skill", [NONE, LINEAR]) == [f"{run} missing"]
+    assert read(tmp_path).lost_runs("skill", [NONE, LINEAR]) == [LostRun(NONE, 2, "missing")]
+
+
+def test_lost_runs_are_named_once_and_not_too_many():
+    lost = [LostRun(NONE, 1, "missing"), LostRun(NONE, 2, "missing"), LostRun(NONE, 1, "missing")]
+    assert in_words(lost, most=2) == "missing: none, weight 0 (seeds 1 and 2)"
+    lost.append(LostRun(LINEAR._replace(variant="wide"), 0, "diverged"))
+    both = "missing: none, weight 0 (seeds 1 and 2); diverged: wide: linear, weight 0 (seed 0)"
+    assert in_words(lost, most=2) == both
+    lost.insert(0, LostRun(NONE, 0, "missing"))
+    both = both.replace("seeds 1 and 2", "3 seeds")
+    lost += [LostRun(cell, 0, "diverged") for cell in CELLS[2:5]]
+    assert in_words(lost, most=2) == f"{both}; and 3 more"
+
+
+def test_the_ratio_of_mean_errors_is_the_factor_between_them(tmp_path):
+    """Of errors that spread by factors; the arithmetic mean of a globals error stays one."""
+    ln_t = {
+        cell: truth + np.array([0, 0, 3.0]) for cell, truth in zip(CELLS, range(9), strict=True)
+    }
+    found = quiet(dict.fromkeys(CELLS, 0.0), G, 3, ln_rec_tokens=ln_t)
+    ratio = found.mean("rec_tokens", LINEAR) / found.mean("rec_tokens", NONE)
+    factor = math.exp(found.contrast("ln_rec_tokens", {LINEAR: 1.0, NONE: -1.0}).mean)
+    assert ratio == pytest.approx(factor) == pytest.approx(math.e)
+    assert found.mean("rec_tokens", NONE) == pytest.approx(math.e)
+    assert found.mean("probe_rec_globals", NONE) == pytest.approx(G[NONE])
 
 
 def test_variants_are_cells_of_their_own(tmp_path):
@@ -45,7 +70,7 @@ def test_variants_are_cells_of_their_own(tmp_path):
         Cell(c.latent_space, c.globals_beta, "control") for c in CELLS
     ]
     assert results.statuses[Cell("vq", "1", "control")] == ("ok", "ok", None)
-    assert not results.runs_without_result("skill", results.statuses)
+    assert not results.lost_runs("skill", results.statuses)
     assert results.contrast("skill", {Cell("vq", "1", "control"): 1.0}).num_seeds == 2
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import shutil
 
 import pytest
 from planted_results import SETTINGS, hide_met, lose, plant_study, write_summary
@@ -62,6 +63,7 @@ def test_the_verdict_opens_with_three_sentences(tmp_path):
     )
     assert space.startswith("The latent space vq is worse than none and linear in tokens and in")
     assert "none with weight 1 measured best" in space
+    assert "On average over the weights 1 and 10, the tokens' error of vq is" in space
     for sentence in content["answer"]:
         assert sentence.endswith(".")
         assert sentence in text
@@ -149,6 +151,27 @@ def test_without_a_head_that_is_off_only_more_of_it_is_examined(tmp_path):
     )
 
 
+def test_one_weight_with_a_head_is_named(tmp_path):
+    rows = [row for row in plant_study(tmp_path) if row["globals_beta"] != "10"]
+    _, content = written(tmp_path, rows)
+    assert "With weight 1, the tokens' error of vq is" in content["answer"][2]
+
+
+def test_many_weights_with_a_head_are_not_listed(tmp_path):
+    rows = plant_study(tmp_path)
+    more = [
+        row | {"globals_beta": beta, "run": row["run"].replace("beta_1/", f"beta_{beta}/")}
+        for row in rows
+        if row["globals_beta"] == "1"
+        for beta in ("2", "3")
+    ]
+    for row in more:
+        space, _, seed = row["run"].split("/")
+        shutil.copytree(tmp_path / f"runs/{space}/beta_1/{seed}", tmp_path / "runs" / row["run"])
+    _, content = written(tmp_path, rows + more)
+    assert "On average over all weights above 0, the tokens'" in content["answer"][2]
+
+
 def test_one_latent_space_is_no_choice(tmp_path):
     rows = [row for row in plant_study(tmp_path) if row["latent_space"] == "vq"]
     text, content = written(tmp_path, rows)
@@ -164,7 +187,8 @@ def test_a_single_cell_says_what_it_measured(tmp_path):
     text, content = written(tmp_path, rows)
     assert content["answer"][0].startswith("Whether more weight of the globals head helps in none")
     assert not re.search(r"\bnan\b", text)
-    assert "best" not in text.split("## Patterns")[0].split("## Expected outcomes")[1]
+    outcomes = text.split("## Expected outcomes")[1].split("▲ best, ")[0]  # above the legend
+    assert "best" not in outcomes
 
 
 def test_nothing_is_said_of_a_discrete_space_beside_vq(tmp_path):
@@ -186,7 +210,7 @@ def test_nothing_is_said_of_a_discrete_space_beside_vq(tmp_path):
 
 def test_a_lost_run_is_shown(tmp_path):
     text, content = written(tmp_path, lose(plant_study(tmp_path), "linear/beta_1/seed_0"))
-    assert "missing or diverged: linear/beta_1/seed_0 diverged" in text
+    assert "26 of 27 runs finished; diverged: linear, weight 1 (seed 0)" in text
     assert re.search(r"0\.28 \(diverged\)", text)
     assert {c["row"]: c["answer"] for c in content["claims"] if c["claim"] == "2"} == {
         "none": YES,

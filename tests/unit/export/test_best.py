@@ -11,6 +11,7 @@ from planted_facts import plant_grid, write_tables
 from globals_heads.errors import UserError
 from globals_heads.export.best import choose_run, copy_best, overlay
 from globals_heads.facts import RunFolder, write_arrays
+from globals_heads.numbers import level
 from globals_heads.settings import ChooseSettings, Grid, PackSettings, RunKey, Settings
 
 LOSSES = {"none/beta_1": [0.3, 0.1, 0.2, 0.4], "vq/beta_0.5": [0.9, 0.7, 0.8]}
@@ -113,10 +114,9 @@ def test_the_files_of_the_chosen_run(tmp_path):
     # T of the planted runs is 0.05 (1 + globals_beta), up to the noise of events.
     table = pd.read_csv(tmp_path / "comparison.csv", keep_default_na=False, na_values=[""])
     of_cell = table[
-        (table["metric"] == "rec_tokens")
+        (table["metric"] == "ln_rec_tokens")
         & (table["latent_space"] == "vq")
         & (table["globals_beta"] == 0)
     ].iloc[0]
-    interval = f"{of_cell['mean']:.3g} ({of_cell['low']:.3g} to {of_cell['high']:.3g})"
-    assert f"| {interval} |" in card
+    assert f"| {level(*np.exp(of_cell[['mean', 'low', 'high']].astype(float)))} |" in card
     assert "the mean over 3 seeds with its 95 % interval" in " ".join(card.split())

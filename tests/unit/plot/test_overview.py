@@ -32,7 +32,7 @@ def test_answers_are_a_few_words():
     choice |= {"guess": "linear/beta_1", "best": None}
     assert answers({"claims": claims, "matrix": [choice]}) == [
         ("it works", "none: yes, vq: no?"),
-        ("both", "best: no cell; guess linear/beta_1 as good: no"),
+        ("both", "best: no cell; guess linear, weight 1 as good: no"),
         ("", "? in these runs alone; too few seeds for an answer"),
     ]
     assert len(answers({"claims": claims[:1], "matrix": []})) == 1

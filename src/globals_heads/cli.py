@@ -283,17 +283,19 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
 @app.command()
 def encode(
     model: Model,
-    events: Annotated[Path, typer.Argument(help="The events to encode: a token file.")],
+    events: Annotated[Path, typer.Argument(help="The events to encode: a token file with splits.")],
     output: Output,
     layout: Annotated[
         Layout, typer.Option(help="objects: arrays of numbers; binned: one integer per object.")
     ] = "objects",
+    unit: Annotated[str, typer.Option(help="Unit of energies: auto, MeV or GeV.")] = "auto",
     threads: Threads = 1,
 ) -> None:
     """Encode events with a model.pt: latents or codes, predicted MET, reconstruction error."""
     from globals_heads.export.encoded_file import encode_file
 
-    encode_file(model, events, output, layout, threads)
+    given = validated(ReadSettings, {"unit": unit}, "--unit").unit
+    encode_file(model, events, output, layout, threads, given)
 
 
 @app.command()

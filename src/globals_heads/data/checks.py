@@ -38,6 +38,11 @@ SHARD = (
 )
 
 
+# What object types are compared with, and what to do where they differ.
+TYPES_OF_SETTING = ("the setting object_types is", "make the setting equal to the file")
+TYPES_OF_MODEL = ("the model knows", "take a model that was trained with the types of the file")
+
+
 def check_names(path: Path, names: list[str]) -> None:
     """Refuse a token file in which two names differ only in case."""
     by_lower_name: dict[str, str] = {}
@@ -111,8 +116,13 @@ def check_slots(path: Path, slots: Mapping[str, int]) -> None:
         )
 
 
-def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str]) -> None:
-    """Refuse a token file whose attribute object_types, `stated`, differs from the setting."""
+def check_object_types(
+    path: Path, stated: Any, object_types: Mapping[int, str], whose: tuple[str, str]
+) -> None:
+    """Refuse a token file whose attribute object_types, `stated`, differs from the allowed ones.
+
+    `whose` is one of the pairs above.
+    """
     if stated is None:
         return
     try:
@@ -123,9 +133,10 @@ def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str])
             'object such as {"1": "jet"}, so correct or delete it.'
         ) from error
     if found != dict(object_types):
+        source, remedy = whose
         raise UserError(
-            f"{path} says that its object types are {reprlib.repr(found)}, but the setting "
-            f"object_types is {dict(object_types)}; make the setting equal to the file."
+            f"{path} says that its object types are {reprlib.repr(found)}, but {source} "
+            f"{dict(object_types)}; {remedy}."
         )
 
 

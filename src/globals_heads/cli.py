@@ -477,6 +477,8 @@ def status(
 def verify(results: ResultsFolder = Path("results")) -> None:
     """Check that no finished file was changed by hand and that the summary is what the facts say.
 
+    Checked are the files of all runs, their data and baselines, the comparison, verdict, tables
+    and figures; not logs, results/best and the outputs of the classifiers (stage downstream).
     What no longer fits the config, the data or the code is what `snakemake -n` plans.
     """
     from globals_heads.verify import verify as check

@@ -38,11 +38,6 @@ SHARD = (
 )
 
 
-# What object types are compared with, and what to do where they differ.
-TYPES_OF_SETTING = ("the setting object_types is", "make the setting equal to the file")
-TYPES_OF_MODEL = ("the model knows", "take a model that was trained with the types of the file")
-
-
 def check_names(path: Path, names: list[str]) -> None:
     """Refuse a token file in which two names differ only in case."""
     by_lower_name: dict[str, str] = {}
@@ -116,12 +111,10 @@ def check_slots(path: Path, slots: Mapping[str, int]) -> None:
         )
 
 
-def check_object_types(
-    path: Path, stated: Any, object_types: Mapping[int, str], whose: tuple[str, str]
-) -> None:
+def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str]) -> None:
     """Refuse a token file whose attribute object_types, `stated`, differs from the allowed ones.
 
-    `whose` is one of the pairs above.
+    These are the setting's when the file is packed, and the model's when it is encoded.
     """
     if stated is None:
         return
@@ -133,10 +126,10 @@ def check_object_types(
             'object such as {"1": "jet"}, so correct or delete it.'
         ) from error
     if found != dict(object_types):
-        source, remedy = whose
         raise UserError(
-            f"{path} says that its object types are {reprlib.repr(found)}, but {source} "
-            f"{dict(object_types)}; {remedy}."
+            f"{path} says that its object types are {reprlib.repr(found)}, but allowed are "
+            f"{dict(object_types)}; to pack the file, set object_types to its types, and to "
+            "encode it, take a model that was trained with them."
         )
 
 

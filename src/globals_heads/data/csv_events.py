@@ -23,8 +23,8 @@ from globals_heads.data.ragged import Labels, Ragged, Tally
 from globals_heads.errors import UserError, brief
 from globals_heads.settings import ReadSettings
 
-# Bytes of a block; with what is made of them they fit into the cache of a processor.
-BLOCK_BYTES = 2**18
+# Bytes of a block. Threads wait for each other more often in smaller ones; larger ones need memory.
+BLOCK_BYTES = 2**20
 NUM_THREADS = 2
 SPELLINGS = {"j": "jet", "b": "b-jet", "e+": "e+", "e-": "e-", "g": "photon", "a": "photon"}
 SPELLINGS |= {"m+": "mu+", "mu+": "mu+", "m-": "mu-", "mu-": "mu-"}

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from globals_heads.data.events import Events, split_rows
 from globals_heads.data.token_file import BLOCK
 
-# Events in a bucket; 6 MB for 18 slots. No result depends on it.
-BUCKET = 16_384
+# Events in a bucket; 24 MB for 18 slots. No result depends on it.
+BUCKET = 65_536
 
 
 class Scratch:

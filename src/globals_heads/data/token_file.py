@@ -138,7 +138,6 @@ def read_token_file(
     object_types: Mapping[int, str],
     unit: EnergyUnit = "auto",
     splits: Sequence[str] = SPLITS,
-    whose: tuple[str, str] = checks.TYPES_OF_SETTING,
 ) -> tuple[dict[str, TokenSplit], str]:
     """Open and check a token file, whoever made it.
 
@@ -152,9 +151,6 @@ def read_token_file(
         The unit of energies; auto finds it from the first split.
     splits
         Names of the splits to read; `UNSPLIT` for a file with one X.
-    whose
-        Whose object types these are, for the message: `checks.TYPES_OF_SETTING` or
-        `checks.TYPES_OF_MODEL`.
 
     Returns
     -------
@@ -172,7 +168,7 @@ def read_token_file(
     # One split decides for the whole file, so that the splits cannot end in different units.
     leading, any_objects = LeadingJets(object_types), False
     with open_hdf5(path, *checks.TOKEN_FILE) as file:
-        checks.check_object_types(path, file.attrs.get("object_types"), object_types, whose)
+        checks.check_object_types(path, file.attrs.get("object_types"), object_types)
         checks.check_names(path, list(file))
         spelling = {name.lower(): name for name in file}
         names = {s: (f"X_{s}".rstrip("_"), f"Y_{s}".rstrip("_")) for s in splits}

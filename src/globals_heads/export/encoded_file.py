@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
-from globals_heads.data.checks import TYPES_OF_MODEL
 from globals_heads.data.events import LABELS, Events
 from globals_heads.data.formats import is_split_token_file
 from globals_heads.data.token_file import SPLITS, EventBlocks, read_token_file, write_token_file
@@ -86,7 +85,7 @@ def encode_file(
             f"globals_heads read tokens.h5 {shlex.quote(str(events))} --report read.json "
             f"--settings '{{}}' --object-types '{json.dumps(types)}'` and encode that."
         )
-    splits, found = read_token_file(events, types, unit, whose=TYPES_OF_MODEL)
+    splits, found = read_token_file(events, types, unit)
     print(f"Read {events}, energies in {found}; encoding with {trained.settings.key.name}")
     with new_hdf5(output) as file:
         file.attrs["layout"] = layout

@@ -128,8 +128,8 @@ def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str])
     if found != dict(object_types):
         raise UserError(
             f"{path} says that its object types are {reprlib.repr(found)}, but allowed are "
-            f"{dict(object_types)}; to pack the file, set object_types to its types, and to "
-            "encode it, take a model that was trained with them."
+            f"{dict(object_types)}; to pack the file, make the setting object_types equal to it, "
+            "and to encode it, take a model that was trained with its types."
         )
 
 

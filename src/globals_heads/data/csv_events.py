@@ -193,24 +193,7 @@ class _Block(NamedTuple):
         _, num_header, width = self.dialect or DIALECTS[0]
         if num_header < width:  # with one field more, a header is as long as an object
             text = re.sub(rb"(?m)^(?!\Z)", b"0;", text)
-        raw = np.frombuffer(text, np.uint8)
-        marks = np.flatnonzero((raw == COMMA) | (raw == SEMICOLON) | (raw == NEWLINE))
-        kinds = raw[marks]
-        # A semicolon directly before the end of a line is its end.
-        lines = np.flatnonzero(kinds == NEWLINE)
-        double = lines[(kinds[lines - 1] == SEMICOLON) & (marks[lines - 1] == marks[lines] - 1)]
-        kinds[double - 1] = NEWLINE
-        marks, kinds = np.delete(marks, double), np.delete(kinds, double)
-        if len(marks) % width:
-            raise ValueError
-        # Headers and objects are rows of fields, which lie between two places in the text.
-        starts = (np.append(-1, marks)[:-1] + 1).reshape(-1, width)
-        stops, kinds = marks.reshape(-1, width), kinds.reshape(-1, width)
-        head = np.append(True, kinds[:, -1] == NEWLINE)[:-1]
-        inner = np.where(head, SEMICOLON, COMMA)[:, None]
-        empty = (starts == stops)[head, 1]
-        if (kinds[:, :-1] != inner).any() or (kinds[:, -1] == COMMA).any() or empty.any():
-            raise ValueError
+        starts, stops, head = _fields(text, width)
         is_number = np.ones((len(head), width - 1), bool)
         is_number[head, 0] = num_header < width  # else the process
         values = _pieces(text, starts[:, 1:], stops[:, 1:], is_number).cast(pa.float64())
@@ -226,8 +209,7 @@ class _Block(NamedTuple):
             tally.num_places = len(met)
         event = np.cumsum(head)[body] - 1
         types = np.array([self.codes.get(word, 0) for word in names], np.uint8)[name]
-        known = types > 0
-        if not known.all():
+        if not (known := types > 0).all():
             words, first, counts = np.unique(name[~known], return_index=True, return_counts=True)
             for word, i, number in zip(words.tolist(), first, counts.tolist(), strict=True):
                 tally.unknown_object(names[word], int(places[event[~known][i]]), number)
@@ -264,6 +246,33 @@ def _problem(line: bytes, dialect: Dialect | None) -> str | None:
     if max(sizes) > num_values:
         return "an object with too many values"
     return None if _NUMBERS.fullmatch(b",".join(values)) else "text in place of a number"
+
+
+def _fields(
+    text: bytes, width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return where the fields of lines begin and end, shape (n, width), and which rows are headers.
+
+    A header or an object is a row. ValueError if one is longer, shorter or without a process.
+    """
+    raw = np.frombuffer(text, np.uint8)
+    marks = np.flatnonzero((raw == COMMA) | (raw == SEMICOLON) | (raw == NEWLINE))
+    kinds = raw[marks]
+    # A semicolon directly before the end of a line is its end.
+    lines = np.flatnonzero(kinds == NEWLINE)
+    double = lines[(kinds[lines - 1] == SEMICOLON) & (marks[lines - 1] == marks[lines] - 1)]
+    kinds[double - 1] = NEWLINE
+    marks, kinds = np.delete(marks, double), np.delete(kinds, double)
+    if len(marks) % width:
+        raise ValueError
+    starts = (np.append(-1, marks)[:-1] + 1).reshape(-1, width)
+    stops, kinds = marks.reshape(-1, width), kinds.reshape(-1, width)
+    head = np.append(True, kinds[:, -1] == NEWLINE)[:-1]
+    inner = np.where(head, SEMICOLON, COMMA)[:, None]
+    empty = (starts == stops)[head, 1]
+    if (kinds[:, :-1] != inner).any() or (kinds[:, -1] == COMMA).any() or empty.any():
+        raise ValueError
+    return starts, stops, head
 
 
 def _pieces(text: bytes, starts: NDArray[Any], stops: NDArray[Any], wanted: Any = True) -> Any:

@@ -283,17 +283,19 @@ def evaluate(run: Run, data: Data, threads: Threads = 1) -> None:
 @app.command()
 def encode(
     model: Model,
-    events: Annotated[Path, typer.Argument(help="The events to encode: a token file.")],
+    events: Annotated[Path, typer.Argument(help="The events to encode: a token file with splits.")],
     output: Output,
     layout: Annotated[
         Layout, typer.Option(help="objects: arrays of numbers; binned: one integer per object.")
     ] = "objects",
+    unit: Annotated[str, typer.Option(help="Unit of energies: auto, MeV or GeV.")] = "auto",
     threads: Threads = 1,
 ) -> None:
     """Encode events with a model.pt: latents or codes, predicted MET, reconstruction error."""
     from globals_heads.export.encoded_file import encode_file
 
-    encode_file(model, events, output, layout, threads)
+    given = validated(ReadSettings, {"unit": unit}, "--unit").unit
+    encode_file(model, events, output, layout, threads, given)
 
 
 @app.command()
@@ -475,6 +477,8 @@ def status(
 def verify(results: ResultsFolder = Path("results")) -> None:
     """Check that no finished file was changed by hand and that the summary is what the facts say.
 
+    Checked are the files of all runs, their data and baselines, the comparison, verdict, tables
+    and figures; not logs, results/best and the outputs of the classifiers (stage downstream).
     What no longer fits the config, the data or the code is what `snakemake -n` plans.
     """
     from globals_heads.verify import verify as check

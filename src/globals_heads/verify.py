@@ -1,5 +1,6 @@
 """Check finished results: no file was changed by hand, and the summary is what the facts say.
 
+Logs, results/best and the outputs of the stage downstream have no manifest and are not checked.
 What no longer fits the config, the data or the code is for `snakemake -n` to say.
 """
 

@@ -39,6 +39,7 @@ HOMES = {
     "fastjet": "data/",
     "awkward": "data/",
     "uproot": "data/",
+    "pyarrow": "data/",
     "matplotlib": "plot/",
     "onnx": "export/",
     "onnxruntime": "nowhere",

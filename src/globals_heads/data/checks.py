@@ -112,7 +112,10 @@ def check_slots(path: Path, slots: Mapping[str, int]) -> None:
 
 
 def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str]) -> None:
-    """Refuse a token file whose attribute object_types, `stated`, differs from the setting."""
+    """Refuse a token file whose attribute object_types, `stated`, differs from the allowed ones.
+
+    These are the setting's when the file is packed, and the model's when it is encoded.
+    """
     if stated is None:
         return
     try:
@@ -124,8 +127,9 @@ def check_object_types(path: Path, stated: Any, object_types: Mapping[int, str])
         ) from error
     if found != dict(object_types):
         raise UserError(
-            f"{path} says that its object types are {reprlib.repr(found)}, but the setting "
-            f"object_types is {dict(object_types)}; make the setting equal to the file."
+            f"{path} says that its object types are {reprlib.repr(found)}, but allowed are "
+            f"{dict(object_types)}; to pack the file, make the setting object_types equal to it, "
+            "and to encode it, take a model that was trained with its types."
         )
 
 

@@ -2,64 +2,59 @@
 
 A line is an event: event ID;process ID;weight;MET;METphi and objects name,E,pT,eta,phi, all
 separated by semicolons. An older dialect has weight;MET;METphi and objects name,pT,eta,phi. Blocks
-of lines are read at once with NumPy and pandas; lines that do not fit are read one by one.
+of lines are parsed as a whole; lines that do not fit are first taken out of them.
 """
 
 import gzip
+import re
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from globals_heads.arrays import Array
 from globals_heads.data.events import Events
 from globals_heads.data.ragged import Labels, Ragged, Tally
 from globals_heads.errors import UserError, brief
 from globals_heads.settings import ReadSettings
 
-# Bytes that each thread has in memory at a time, with some ten times as much beside them.
-BLOCK_BYTES = 2**23
+# Bytes of a block. Threads wait for each other more often in smaller ones; larger ones need memory.
+BLOCK_BYTES = 2**20
 NUM_THREADS = 2
-SPELLINGS = {
-    "jet": "j",
-    "b-jet": "b",
-    "e+": "e+",
-    "e-": "e-",
-    "mu+": "m+ mu+",
-    "mu-": "m- mu-",
-    "photon": "g a",
-}
-BLANK, COMMA, SEMICOLON, NEWLINE = b" ,;\n"
-_IN_NUMBERS = np.array([byte in b"0123456789+-.eE, \n" for byte in range(256)])
-# Keeps the first 0, 1, 2 or 3 of four bytes.
-_NAME_MASK = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)
+SPELLINGS = {"j": "jet", "b": "b-jet", "e+": "e+", "e-": "e-", "g": "photon", "a": "photon"}
+SPELLINGS |= {"m+": "mu+", "mu+": "mu+", "m-": "mu-", "mu-": "mu-"}
+COMMA, SEMICOLON, NEWLINE = b",;\n"
+_NUMBER = rb"(?:[-+]?(?:(?:\d++\.?\d*+|\.\d++)(?:e[-+]?\d++)?|nan|inf(?:inity)?))"
+_NUMBERS = re.compile(rb"%b(?:,%b)*+" % (_NUMBER, _NUMBER), re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """How a line begins, and what an object has.
 
     Attributes
     ----------
+    description
+        The dialect in words.
     num_header
         Fields before the first object.
     num_values
         Values of an object, its name included.
     """
 
+    description: str
     num_header: int
     num_values: int
 
 
-DIALECTS = (Dialect(5, 5), Dialect(3, 4))
+DIALECTS = (
+    Dialect("event ID;process ID;weight;MET;METphi;name,E,pT,eta,phi", 5, 5),
+    Dialect("weight;MET;METphi;name,pT,eta,phi; E = pT cosh(eta), without a mass", 3, 4),
+)
 
 
 def read_csv(
@@ -89,17 +84,27 @@ def read_csv(
     UserError
         If the file is damaged as a whole.
     """
-    reader = _Reader(path, object_types, labels, tally)
-    # Threads help, since NumPy and pandas let others work meanwhile.
+    codes = {name: code for code, name in object_types.items()}
+    known = {word: codes[name] for word, name in SPELLINGS.items() if name in codes}
+    stem, dialect = path.name.partition(".")[0], None
+    # Threads help, since NumPy and Arrow let others work meanwhile.
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        waiting: deque[Future[_Block]] = deque()
+        waiting: deque[Future[tuple[Events, Tally]]] = deque()
+
+        def next_events() -> Events:
+            events, of_block = waiting.popleft().result()
+            tally.add(of_block)
+            return events
+
         for text in _blocks(path, tally):
-            waiting.append(reader.start(text, pool))
+            dialect = dialect or _dialect(text)
+            block = _Block(text, dialect, known, labels, stem)
+            waiting.append(pool.submit(block.events, settings.slots))
             if len(waiting) > NUM_THREADS:
-                yield reader.finish(waiting.popleft().result()).events(settings.slots, tally)
+                yield next_events()
         while waiting:
-            yield reader.finish(waiting.popleft().result()).events(settings.slots, tally)
-    tally.notes.append(reader.description)
+            yield next_events()
+    tally.notes.append(f"dialect: {dialect.description}" if dialect else "no line fits a dialect")
 
 
 def _blocks(path: Path, tally: Tally) -> Iterator[bytes]:
@@ -110,6 +115,8 @@ def _blocks(path: Path, tally: Tally) -> Iterator[bytes]:
     try:
         with gzip.open(path) if compressed else path.open("rb") as stream:
             while chunk := stream.read(BLOCK_BYTES):
+                if any(blank in chunk for blank in (b" ", b"\t", b"\r")):
+                    chunk = chunk.translate(None, b" \t\r")
                 cut = chunk.rfind(b"\n") + 1
                 whole, rest = (rest + chunk[:cut], chunk[cut:]) if cut else (b"", rest + chunk)
                 if whole:
@@ -124,7 +131,6 @@ def _blocks(path: Path, tally: Tally) -> Iterator[bytes]:
             f"{path} cannot be decompressed after line {tally.num_places} ({brief(error)}); fetch "
             "it again, or decompress what is there and give the result."
         ) from error
-    rest, whole = _without_blanks(rest), _without_blanks(whole[-8:])
     if rest:
         # Where lines end with a semicolon, a last one without it was cut, maybe inside a number.
         if whole.endswith(b";\n") and not rest.endswith(b";"):
@@ -132,372 +138,166 @@ def _blocks(path: Path, tally: Tally) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
-class _Reader:
-    """Turns blocks of lines into events; remembers the dialect of the file."""
-
-    def __init__(
-        self, path: Path, object_types: Mapping[int, str], labels: Labels, tally: Tally
-    ) -> None:
-        self.stem = path.name.partition(".")[0]
-        self.labels, self.tally = labels, tally
-        self.dialect: Dialect | None = None
-        codes = {name: code for code, name in object_types.items()}
-        spellings = {s: name for name, all_ in SPELLINGS.items() for s in all_.split()}
-        self.codes = {s: codes[name] for s, name in spellings.items() if name in codes}
-        self.names = _Names(self.codes)
-
-    @property
-    def description(self) -> str:
-        """The dialect in words."""
-        if self.dialect is None:
-            return "no line fits a dialect"
-        if self.dialect.num_header == 5:
-            return "dialect: event ID;process ID;weight;MET;METphi;name,E,pT,eta,phi"
-        return "dialect: weight;MET;METphi;name,pT,eta,phi; E = pT cosh(eta), without a mass"
-
-    def start(self, text: bytes, pool: ThreadPoolExecutor) -> "Future[_Block]":
-        """Start to read a block of lines."""
-        if self.dialect is None:
-            lines = _without_blanks(text).decode("utf-8", "replace").split("\n")
-            self.dialect = next((d for line in lines for d in DIALECTS if _fits(line, d)), None)
-        return pool.submit(_read_block, text, self.dialect, self.names)
-
-    def finish(self, block: "_Block") -> Ragged:
-        """Return the events of a block of lines; the irregular lines are read one by one."""
-        first_line = self.tally.num_places + 1
-        self.tally.num_places += len(block.odd)
-        parts: list[Ragged] = []
-        if (regular := block.regular) is not None:
-            labels = self._labels(block.processes, len(regular.places))
-            parts.append(replace(regular, places=regular.places + first_line, labels=labels))
-        if block.odd.any() or not parts:
-            parts.append(self._slow(block.text, np.flatnonzero(block.odd), first_line))
-        return _joined(parts)
-
-    def _labels(self, processes: Sequence[str], num_events: int) -> NDArray[np.int64]:
-        """Return the labels of events with these processes; one name stands for all events."""
-        known = {name: self.labels.label(name, self.stem) for name in set(processes)}
-        labels = np.array([known[name] for name in processes], np.int64)
-        for name, label in known.items():
-            if label == 0:
-                share = processes.count(name) * num_events // max(len(processes), 1)
-                self.tally.unknown_processes[name or self.stem] += share
-        return np.broadcast_to(labels, (num_events,)) if len(labels) == 1 else labels
-
-    def _slow(self, block: bytes, odd: NDArray[np.int64], first_line: int) -> Ragged:
-        """Return the events of single lines, and count the lines that are none."""
-        lines = block.split(b"\n")
-        events = []
-        for number in odd.tolist():
-            text, place = lines[number].decode("utf-8", "replace"), first_line + number
-            if not text.strip(";"):
-                continue
-            try:
-                events.append((place, *self._exact(text, place)))
-            except ValueError as error:
-                self.tally.skip(str(error), [place])
-        places, processes, met, objects = zip(*events, strict=True) if events else ((),) * 4
-        flat = [each for of_event in objects for each in of_event]
-        numbers = [i for i, of_event in enumerate(objects) for _ in of_event]
-        return Ragged(
-            np.array(places, np.int64),
-            np.array(numbers, np.int64),
-            np.array([code for code, _ in flat], np.uint8),
-            _with_energy(np.array([values for _, values in flat], float)),
-            np.array(met, float).reshape(-1, 2),
-            self._labels(list(processes), len(events)),
-        )
-
-    def _exact(
-        self, text: str, place: int
-    ) -> tuple[str, tuple[float, ...], list[tuple[int, list[float]]]]:
-        """Return process ID, globals and objects of a line, or say what kind it is."""
-        dialect = self.dialect
-        if text.strip(";").isdecimal():
-            raise ValueError("a bare number")
-        if dialect is None:
-            raise ValueError("of no known dialect")
-        if "," in text and any(d != dialect and _fits(text, d) for d in DIALECTS):
-            raise ValueError("of the other dialect")
-        fields = text.split(";")
-        header, rest = fields[: dialect.num_header], [f for f in fields[dialect.num_header :] if f]
-        if len(header) < dialect.num_header or any("," in field or not field for field in header):
-            raise ValueError("cut off or incomplete")
-        met = _floats(header[-2:])
-        objects, unknown = [], []
-        for part in rest:
-            name, *values = part.split(",")
-            if len(values) < dialect.num_values - 1 or "" in values:
-                raise ValueError("cut off or incomplete")
-            if len(values) > dialect.num_values - 1:
-                raise ValueError("an object with too many values")
-            numbers = _floats(values)
-            if name in self.codes:
-                objects.append((self.codes[name], list(numbers)))
-            else:
-                unknown.append(name)
-        _floats(header[-3:-2])  # the weight is not used, but tells a good line, too
-        for name in unknown:
-            self.tally.unknown_object(name, place)
-        return header[1] if dialect.num_header == 5 else "", met, objects
+def _dialect(text: bytes) -> Dialect | None:
+    """Return the dialect of the first line that fits one."""
+    return next((d for line in text.split(b"\n") for d in DIALECTS if _fits(line, d)), None)
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A block of lines.
-
-    Attributes
-    ----------
-    text
-        The lines.
-    odd
-        Which lines are left to be read one by one, shape (L,); empty ones are not.
-    regular
-        The events of the other lines, with lines counted from 0 and without labels, if any.
-    processes
-        Their process IDs, or one for all.
-    """
-
-    text: bytes
-    odd: NDArray[np.bool_]
-    regular: Ragged | None = None
-    processes: Sequence[str] = ()
-
-
-def _read_block(text: bytes, dialect: Dialect | None, names: "_Names") -> _Block:
-    """Return the events of all regular lines of a block."""
-    text = _without_blanks(text)
-    shape = _Shape(text, dialect or DIALECTS[0])
-    codes, length = names.codes(shape.raw, shape.begin)
-    shape.odd[shape.line_of_object[length == 0]] = True
-    values = None if dialect is None else shape.numbers(length)
-    if values is None:
-        return _Block(text, ~shape.blank)
-    good = ~shape.odd
-    kept = good[shape.line_of_object]
-    event = (np.cumsum(good) - 1)[shape.line_of_object[kept]]
-    num_events = int(good.sum())
-    counts = np.bincount(event, minlength=num_events)
-    header = np.arange(num_events) + np.cumsum(counts) - counts  # rows of `values`
-    is_object = np.ones(len(values), bool)
-    is_object[header] = False
-    objects = _with_energy(values[is_object])
-    none = np.zeros(num_events, np.int64)
-    places, met = np.flatnonzero(good), values[header, -2:]
-    regular = Ragged(places, event, codes[kept], objects, met, none)
-    return _Block(text, shape.odd & ~shape.blank, regular, shape.processes())
-
-
-def _without_blanks(text: bytes) -> bytes:
-    has_blanks = any(blank in text for blank in (b" ", b"\t", b"\r"))
-    return text.translate(None, b" \t\r") if has_blanks else text
-
-
-class _Names:
-    """Finds the codes of all objects of a block by the bytes of their names."""
-
-    def __init__(self, codes: Mapping[str, int]) -> None:
-        keys = {int.from_bytes(name.encode(), "little"): code for name, code in codes.items()}
-        # The smallest table in which no two names share a place.
-        self.size = next(n for n in count(1) if len({key % n for key in keys}) == len(keys))
-        self.keys = np.zeros(self.size, np.uint32)
-        self.table = np.zeros(self.size, np.uint8)
-        for key, code in keys.items():
-            self.keys[key % self.size], self.table[key % self.size] = key, code
-
-    def codes(
-        self, raw: NDArray[np.uint8], begin: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return code and length of the names that begin at these bytes; 0 for unknown names."""
-        words: NDArray[np.uint32] = np.ndarray((len(raw) - 3,), "<u4", raw, strides=(1,))
-        word = words[begin]
-        bytes_of_word = word.view(np.uint8).reshape(-1, 4)
-        length = np.argmax(bytes_of_word == COMMA, axis=1)  # 0 without a comma
-        key = word & _NAME_MASK[length]
-        place = key % self.size
-        return self.table[place], length * (self.keys[place] == key)
-
-
-class _Shape:
-    """Where the lines, headers and objects of a block lie, and which lines are regular.
-
-    Attributes
-    ----------
-    raw
-        The bytes of the block, and four more.
-    odd, blank
-        Which lines do not fit the dialect, and which are empty, shape (L,).
-    begin, line_of_object
-        First byte and line of each object.
-    """
-
-    def __init__(self, block: bytes, dialect: Dialect) -> None:
-        self.raw = np.frombuffer(block + bytes(4), np.uint8)
-        self.size, self.dialect = len(block), dialect
-        self.marks = marks = np.flatnonzero((self.raw == SEMICOLON) | (self.raw == NEWLINE))
-        is_end = self.raw[marks] == NEWLINE
-        ends = np.flatnonzero(is_end)
-        self.first = np.concatenate([[0], ends[:-1] + 1])  # first mark of each line
-        self.ends = marks[ends]
-        self.starts = np.concatenate([[0], self.ends[:-1] + 1])
-        num_marks = ends - self.first + 1
-        self.odd = num_marks < dialect.num_header
-        self.blank = self.ends == self.starts
-        line = np.repeat(np.arange(len(ends)), num_marks)
-        body = np.arange(len(marks)) >= (self.first + dialect.num_header - 1)[line]
-        body &= ~is_end
-        self.behind_header = marks[body]
-        objects = np.flatnonzero(body)
-        # Nothing lies between a trailing semicolon and the end of its line.
-        objects = objects[marks[objects + 1] - marks[objects] > 1]
-        self.begin = marks[objects] + 1
-        self.line_of_object = line[objects]
-
-    def numbers(self, length: NDArray[np.int64]) -> Array | None:
-        """Return the numbers of the regular lines; None if some are no numbers.
-
-        One row for the header of a line, and one for each of its objects. Names, of this length,
-        and IDs are overwritten by blanks and zeros, and other lines by empty ones. The lines that
-        keep the others from being read are marked as odd.
-        """
-        num_columns = self.dialect.num_values - 1
-        # A first row of zeros says how many columns a row may have.
-        row = np.frombuffer(b"0," * (num_columns - 1) + b"0\n", np.uint8)
-        text = np.concatenate([row, self.raw[: self.size]])
-        body = text[len(row) :]
-        for i in range(4):
-            body[self.begin[length >= i] + i] = BLANK
-        body[self.behind_header] = NEWLINE
-        lines = np.flatnonzero(~self.odd)
-        header = self.first[lines, None] + np.arange(self.dialect.num_header - 1)
-        if self.dialect.num_header == 5:  # event ID and process ID become one number
-            body[_ranges(self.starts[lines], self.marks[header[:, 1]])] = ord("0")
-            header = header[:, 1:]
-        body[self.marks[header]] = COMMA
-        self._erase(body, self.odd)
-        values = _numbers(text, num_columns)
-        if values is None:
-            odd = self._irregular(body) & ~self.odd
-            self.odd |= odd
-            self._erase(body, odd)
-            values = _numbers(text, num_columns)
-        expected = (~self.odd).sum() + (~self.odd)[self.line_of_object].sum()
-        return values[1:] if values is not None and len(values) == expected + 1 else None
-
-    def _erase(self, body: NDArray[np.uint8], lines: NDArray[np.bool_]) -> None:
-        body[_ranges(self.starts[lines], self.ends[lines])] = NEWLINE
-
-    def _irregular(self, body: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return the lines with text in place of numbers, or with too few or too many numbers."""
-        odd = np.zeros(len(self.ends), bool)
-        odd[np.searchsorted(self.ends, np.flatnonzero(~_IN_NUMBERS[body]))] = True
-        commas = np.flatnonzero(body == COMMA)
-        rows = np.flatnonzero(body == NEWLINE)
-        starts = np.concatenate([[0], rows[:-1] + 1])
-        num_commas = np.diff(np.searchsorted(commas, rows), prepend=0)
-        wrong = (num_commas != self.dialect.num_values - 2) & (rows > starts)
-        odd[np.searchsorted(self.ends, rows[wrong])] = True
-        separators = np.flatnonzero((body == COMMA) | (body == NEWLINE))
-        left, right = separators[:-1], separators[1:]
-        nothing = (right - left == 1) & ((body[left] == COMMA) | (body[right] == COMMA))
-        odd[np.searchsorted(self.ends, left[nothing])] = True
-        return odd
-
-    def processes(self) -> list[str]:
-        """Return the process ID of each regular line, or one ID if all are equal."""
-        lines = self.first[~self.odd]
-        if self.dialect.num_header == 3 or not len(lines):
-            return [""]
-        start, stop = self.marks[lines] + 1, self.marks[lines + 1]
-        length = int(stop[0] - start[0])
-        if (stop - start == length).all():
-            ids = self.raw[start[:, None] + np.arange(length)]
-            if (ids == ids[0]).all():
-                start, stop = start[:1], stop[:1]
-        parts = (self.raw[a:b].tobytes() for a, b in zip(start, stop, strict=True))
-        return [part.decode("utf-8", "replace") for part in parts]
-
-
-def _fits(line: str, dialect: Dialect) -> bool:
+def _fits(line: bytes, dialect: Dialect) -> bool:
     """Return whether the first object of a line has the place and the values of the dialect."""
-    fields = line.split(";")
-    commas = [field.count(",") for field in fields]
+    fields = line.split(b";")
+    commas = [field.count(b",") for field in fields]
     first = next((i for i, number in enumerate(commas) if number), None)
     if first is None:
         return len([field for field in fields if field]) == dialect.num_header
     return first == dialect.num_header and commas[first] == dialect.num_values - 1
 
 
-def _floats(fields: list[str]) -> tuple[float, ...]:
-    try:
-        return tuple(float(field) for field in fields)
-    except ValueError:
-        raise ValueError("text in place of a number") from None
+class _Block(NamedTuple):
+    """Some lines of a file."""
+
+    text: bytes
+    dialect: Dialect | None
+    codes: Mapping[str, int]
+    labels: Labels
+    stem: str
+
+    def events(self, num_slots: int) -> tuple[Events, Tally]:
+        """Return the events, and what was skipped."""
+        tally = Tally("line")
+        try:
+            ragged = self._parsed(self.text, None, tally)
+        except ValueError:  # pyarrow's errors are such
+            ragged = self._parsed(*self._good_lines(tally), tally)
+        return ragged.events(num_slots, tally), tally
+
+    def _good_lines(self, tally: Tally) -> tuple[bytes, NDArray[np.int64]]:
+        """Return the lines that fit, and their numbers; count the others."""
+        good = {}
+        for place, line in enumerate(self.text[:-1].split(b"\n"), start=1):
+            tally.num_places = place
+            if not line.strip(b";"):
+                continue
+            if kind := _problem(line, self.dialect):
+                tally.skip(kind, [place])
+            else:
+                good[place] = line
+        text = b"".join(line + b"\n" for line in good.values())
+        return re.sub(rb";+(?=[;\n])", b"", text), np.array(list(good), np.int64)
+
+    def _parsed(self, text: bytes, places: NDArray[np.int64] | None, tally: Tally) -> Ragged:
+        """Return the events of lines that all fit; ValueError if one does not.
+
+        `places` are the numbers of the lines; None if these are all lines.
+        """
+        _, num_header, width = self.dialect or DIALECTS[0]
+        if num_header < width:  # with one field more, a header is as long as an object
+            text = re.sub(rb"(?m)^(?!\Z)", b"0;", text)
+        starts, stops, head = _fields(text, width)
+        is_number = np.ones((len(head), width - 1), bool)
+        is_number[head, 0] = num_header < width  # else the process
+        values = _pieces(text, starts[:, 1:], stops[:, 1:], is_number).cast(pa.float64())
+        numbers = _wanted(values, np.float64).reshape(is_number.shape)
+        body = ~head
+        met, objects = numbers[head, -2:], numbers[body]
+        names, name = _words(text, starts[:, 0][body], stops[:, 0][body])
+        processes, process = [""], np.zeros(len(met), np.int32)
+        if num_header == width:
+            processes, process = _words(text, starts[:, 1][head], stops[:, 1][head])
+        if places is None:
+            places = np.arange(1, len(met) + 1)
+            tally.num_places = len(met)
+        event = np.cumsum(head)[body] - 1
+        types = np.array([self.codes.get(word, 0) for word in names], np.uint8)[name]
+        if not (known := types > 0).all():
+            words, first, counts = np.unique(name[~known], return_index=True, return_counts=True)
+            for word, i, number in zip(words.tolist(), first, counts.tolist(), strict=True):
+                tally.unknown_object(names[word], int(places[event[~known][i]]), number)
+            event, types, objects = event[known], types[known], objects[known]
+        labels = np.array([self.labels.label(word, self.stem) for word in processes], np.int64)
+        for word, label, number in zip(processes, labels, np.bincount(process), strict=False):
+            if label == 0:
+                tally.unknown_processes[word or self.stem] += int(number)
+        if width == 4:
+            pt, eta, _ = objects.T
+            with np.errstate(over="ignore"):
+                energy = pt * np.cosh(np.clip(eta, -30, 30))
+            objects = np.column_stack([energy, objects])
+        return Ragged(places, event, types, objects, met, labels[process])
 
 
-class _Bytes:
-    """A file of these bytes; unlike BytesIO, pandas does not decode and encode what it reads."""
-
-    def __init__(self, text: NDArray[np.uint8]) -> None:
-        self._text = text
-
-    def read(self, size: int) -> bytes:
-        """Return the next bytes."""
-        part, self._text = self._text[:size], self._text[size:]
-        return part.tobytes()
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Stand for the lines, which pandas only looks for in files that it takes."""
-        return iter(())
-
-
-def _numbers(text: NDArray[np.uint8], num_columns: int) -> Array | None:
-    """Return the numbers of a plain CSV text; None if some are no numbers."""
-    source: Any = _Bytes(text)  # pandas takes more than its types say
-    try:
-        numbers: Array = pd.read_csv(
-            source,
-            header=None,
-            names=range(num_columns),
-            dtype=np.float64,
-            na_filter=False,
-        ).to_numpy()
-        return numbers
-    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError):
-        return None
+def _problem(line: bytes, dialect: Dialect | None) -> str | None:
+    """Return in words why a line does not fit a dialect; None if it does."""
+    if line.isdigit():
+        return "a bare number"
+    fields = [field.split(b",") for field in line.rstrip(b";").split(b";")]
+    if dialect is None:
+        return "of no known dialect"
+    if b"," in line and any(d != dialect and _fits(line, d) for d in DIALECTS):
+        return "of the other dialect"
+    _, num_header, num_values = dialect
+    header, objects = fields[:num_header], [f for f in fields[num_header:] if f != [b""]]
+    sizes = [num_values, *map(len, objects)]
+    values = [value for field in objects for value in field[1:]]
+    values += [field[0] for field in header[-3:]]
+    incomplete = len(header) < num_header or any(len(field) > 1 for field in header)
+    if incomplete or [b""] in header[-4:] or b"" in values or min(sizes) < num_values:
+        return "cut off or incomplete"  # only the event ID may be empty, since nothing reads it
+    if max(sizes) > num_values:
+        return "an object with too many values"
+    return None if _NUMBERS.fullmatch(b",".join(values)) else "text in place of a number"
 
 
-def _with_energy(values: Array) -> Array:
-    """Return (E, pT, eta, phi) from the values of objects, which may lack E."""
-    if len(values) == 0 or values.shape[1] == 4:
-        return values.reshape(-1, 4)
-    pt, eta, phi = values.T
-    return np.column_stack([pt * np.cosh(np.clip(eta, -30, 30)), pt, eta, phi])
+def _fields(
+    text: bytes, width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return where the fields of lines begin and end, shape (n, width), and which rows are headers.
+
+    A header or an object is a row. ValueError if one is longer, shorter or without a process.
+    """
+    raw = np.frombuffer(text, np.uint8)
+    marks = np.flatnonzero((raw == COMMA) | (raw == SEMICOLON) | (raw == NEWLINE))
+    kinds = raw[marks]
+    # A semicolon directly before the end of a line is its end.
+    lines = np.flatnonzero(kinds == NEWLINE)
+    double = lines[(kinds[lines - 1] == SEMICOLON) & (marks[lines - 1] == marks[lines] - 1)]
+    kinds[double - 1] = NEWLINE
+    marks, kinds = np.delete(marks, double), np.delete(kinds, double)
+    if len(marks) % width:
+        raise ValueError
+    starts = (np.append(-1, marks)[:-1] + 1).reshape(-1, width)
+    stops, kinds = marks.reshape(-1, width), kinds.reshape(-1, width)
+    head = np.append(True, kinds[:, -1] == NEWLINE)[:-1]
+    inner = np.where(head, SEMICOLON, COMMA)[:, None]
+    empty = (starts == stops)[head, 1]
+    if (kinds[:, :-1] != inner).any() or (kinds[:, -1] == COMMA).any() or empty.any():
+        raise ValueError
+    return starts, stops, head
 
 
-def _ranges(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return all numbers from each start up to its stop."""
-    counts = stops - starts
-    shifts = starts - (np.cumsum(counts) - counts)
-    numbers: NDArray[np.int64] = np.arange(counts.sum()) + np.repeat(shifts, counts)
-    return numbers
+def _pieces(text: bytes, starts: NDArray[Any], stops: NDArray[Any], wanted: Any = True) -> Any:
+    """Return pieces of a text between ascending places as strings, without a copy.
+
+    What is not wanted, and what lies between two pieces, are nulls.
+    """
+    if len(starts) == 0:
+        return pa.array([], pa.string())
+    bounds = np.stack([starts, stops], axis=-1, dtype=np.int32, casting="same_kind")
+    valid = np.zeros(bounds.shape, bool)
+    valid[..., 0] = wanted
+    buffers = [pa.py_buffer(each) for each in (np.packbits(valid, bitorder="little"), bounds, text)]
+    return pa.Array.from_buffers(pa.string(), bounds.size - 1, buffers)
 
 
-def _joined(parts: list[Ragged]) -> Ragged:
-    """Return the events of all parts in the order of their lines."""
-    if len(parts) == 1:
-        return parts[0]
-    shift = np.cumsum([0] + [len(part.places) for part in parts])
-    places = np.concatenate([part.places for part in parts])
-    order = np.argsort(places)
-    rank = np.empty(len(places), np.int64)
-    rank[order] = np.arange(len(places))
-    event = np.concatenate([part.event + start for part, start in zip(parts, shift, strict=False)])
-    return Ragged(
-        places[order],
-        rank[event],
-        np.concatenate([part.types for part in parts]),
-        np.concatenate([part.objects for part in parts]),
-        np.concatenate([part.met for part in parts])[order],
-        np.concatenate([part.labels for part in parts])[order],
-    )
+def _wanted(values: Any, dtype: Any) -> NDArray[Any]:
+    """Return what was made of the pieces; the values of nulls mean nothing."""
+    return np.frombuffer(values.buffers()[1], dtype)[: len(values) : 2]
+
+
+def _words(
+    text: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the different words between these places, and the number of each place's word."""
+    encoded = _pieces(text, starts, stops).dictionary_encode()
+    words = encoded.dictionary.cast(pa.binary()).to_pylist()
+    return [word.decode("utf-8", "replace") for word in words], _wanted(encoded.indices, np.int32)

@@ -82,10 +82,25 @@ class Tally:
             for kind, places in self.skipped.items()
         )
 
-    def unknown_object(self, name: str, place: int) -> None:
-        """Count an object that is dropped because of its name."""
-        self.unknown_objects[name] += 1
+    def unknown_object(self, name: str, place: int, number: int = 1) -> None:
+        """Count objects that are dropped because of their name; the first is at `place`."""
+        self.unknown_objects[name] += number
         self.first_unknown.setdefault(name, place)
+
+    def add(self, part: "Tally") -> None:
+        """Count the next part of the file, whose places are counted from 1 again."""
+        for kind, places in part.skipped.items():
+            shifted = [self.num_places + place for place in places]
+            self.skipped[kind] = [*self.skipped.get(kind, []), *shifted][:NUM_NAMED]
+        self.last = [*self.last, *(self.num_places + place for place in part.last)][-NUM_LAST:]
+        for name, place in part.first_unknown.items():
+            self.first_unknown.setdefault(name, self.num_places + place)
+        self.num_places += part.num_places
+        self.num_skipped += part.num_skipped
+        self.unknown_objects += part.unknown_objects
+        self.unknown_processes += part.unknown_processes
+        self.num_cut += part.num_cut
+        self.num_without_objects += part.num_without_objects
 
     def report(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""

@@ -6,6 +6,7 @@ are written and read in blocks, so memory does not grow with them.
 """
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
 from globals_heads.data.events import LABELS, Events
+from globals_heads.data.formats import is_split_token_file
 from globals_heads.data.token_file import SPLITS, EventBlocks, read_token_file, write_token_file
 from globals_heads.errors import UserError
 from globals_heads.export.encode import NO_CODE, Encoded, decode, encode, load_model
@@ -77,6 +79,12 @@ def encode_file(
     trained = load_model(model)
     bins = TokenBins.of(trained) if layout == "binned" else None
     types = dict(enumerate(trained.info.object_types, start=1))
+    if not is_split_token_file([events]):
+        raise UserError(
+            f"{events} is no token file with splits; make one of it, tokens.h5, with `python -m "
+            f"globals_heads read tokens.h5 {shlex.quote(str(events))} --report read.json "
+            f"--settings '{{}}' --object-types '{json.dumps(types)}'` and encode that."
+        )
     splits, found = read_token_file(events, types, unit)
     print(f"Read {events}, energies in {found}; encoding with {trained.settings.key.name}")
     with new_hdf5(output) as file:

@@ -1,10 +1,14 @@
 """CSV files: both dialects come back with their numbers; what does not fit is counted."""
 
 import gzip
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from event_files import csv_lines, massless, sorted_by_pt, write_csv
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from random_events import OBJECT_TYPES, random_events
 
@@ -60,16 +64,16 @@ def test_no_line_of_a_regular_file_needs_the_slow_way(tmp_path, monkeypatch, old
     def refuse(*_):
         raise AssertionError
 
-    monkeypatch.setattr(csv_events._Reader, "_slow", refuse)
+    monkeypatch.setattr(csv_events._Block, "_good_lines", refuse)
     read(write_csv(tmp_path / "4top.csv", csv_lines(random_events(60), old=old)))
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_the_slow_way_gives_the_same_numbers(tmp_path, monkeypatch, old):
-    path = write_csv(tmp_path / "4top.csv", csv_lines(random_events(60), old=old))
-    fast, _ = read(path)
-    monkeypatch.setattr(csv_events, "_numbers", lambda *_: None)
-    slow, _ = read(path)
+def test_the_slow_way_gives_the_same_numbers(tmp_path, old):
+    lines = csv_lines(random_events(60), old=old)
+    fast, _ = read(write_csv(tmp_path / "4top.csv", lines))
+    slow, tally = read(write_csv(tmp_path / "4top.csv", [*lines, "cut"]))
+    assert tally.num_skipped.total() == 1
     assert_array_equal(slow.rows, fast.rows)
     assert_array_equal(slow.labels, fast.labels)
 
@@ -89,6 +93,13 @@ def test_a_last_line_without_its_end_is_complete_where_lines_end_with_numbers(tm
     path = tmp_path / "4top.csv"
     path.write_text("\n".join(line.rstrip(";") for line in csv_lines(events)))
     assert_same(read(path)[0], events)
+
+
+def test_lines_may_end_with_a_semicolon_or_not(tmp_path):
+    events = random_events(20)
+    for end in ("", ";"):
+        lines = [line.rstrip(";") + end for line in csv_lines(events)]
+        assert_same(read(write_csv(tmp_path / "4top.csv", lines))[0], events)
 
 
 GOOD = "7;4top;1;100000;0.5;j,60000,50000,0.1,-1;"
@@ -135,6 +146,81 @@ def test_a_bad_line_is_counted_by_kind_and_the_others_are_read(tmp_path, kind, l
     assert tally.skipped == {kind: [2]}
     assert tally.num_skipped == {kind: 1}
     assert_array_equal(found.objects[:, 0, 1], [50000] * 3)
+
+
+@pytest.mark.parametrize(
+    "number", ["+1.5", ".5", "1.", "1E5", "1e-400", "00012", "0.1", "123456.789012345678", "1e0"]
+)
+def test_numbers_are_those_of_python_to_the_last_bit(tmp_path, number):
+    """In blocks that are parsed as a whole, and in those with a bad line."""
+    for more in ([], ["cut"]):
+        lines = [GOOD.replace("100000", number), *more]
+        found, tally = read(write_csv(tmp_path / "4top.csv", lines))
+        assert found.met[0, 0] == float(number)
+        assert tally.num_skipped.total() == len(more)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(0, 1e12), min_size=1), st.sampled_from([repr, "{:.6g}".format]))
+def test_met_is_read_to_the_last_bit(numbers, spelling):
+    texts = [spelling(number) for number in numbers]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "4top.csv"
+        found, _ = read(write_csv(path, [GOOD.replace("100000", text) for text in texts]))
+    assert found.met[:, 0].tolist() == [float(text) for text in texts]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.from_regex(csv_events._NUMBERS, fullmatch=True))
+def test_what_passes_as_a_number_can_be_parsed(text):
+    _, tally = csv_events._Block(
+        b"1;100;0.5;j,%b\n" % b",".join([text.split(b",")[0]] * 3),
+        csv_events.DIALECTS[1],
+        {"j": 1},
+        Labels({}),
+        "4top",
+    ).events(18)
+    assert "text in place of a number" not in tally.num_skipped
+
+
+@pytest.mark.parametrize("text", ["0x10", "1_0", "1d5", "1e", ".", "\u0661", "1.2.3", "--1"])
+def test_no_other_text_is_a_number(tmp_path, text):
+    for place in ("100000", "60000"):
+        _, tally = read(write_csv(tmp_path / "4top.csv", [GOOD, GOOD.replace(place, text)]))
+        assert tally.skipped == {"text in place of a number": [2]}
+
+
+def test_a_file_whose_events_have_no_objects(tmp_path):
+    found, tally = read(write_csv(tmp_path / "4top.csv", ["7;4top;1;100000;0.5"] * 3))
+    assert found.met[:, 0].tolist() == [100000] * 3
+    assert tally.num_without_objects == 3 and not tally.num_skipped
+
+
+def test_names_that_are_no_text_are_unknown(tmp_path):
+    path = tmp_path / "x.csv"
+    line = GOOD.encode() + b"\xff,60000,50000,0.1,-1;\n"
+    path.write_bytes(line.replace(b"4top", b"\xfe") * 2)
+    _, tally = read(path)
+    assert tally.unknown_objects == {"\ufffd": 2}
+    assert tally.unknown_processes == {"\ufffd": 2}
+
+
+@pytest.mark.parametrize("bad", [[], ["cut"]])
+def test_what_is_left_out_is_counted_alike_in_blocks_of_any_size(tmp_path, monkeypatch, bad):
+    tau, gluon = (GOOD + f"{name},60000,50000,0.1,-1;" for name in ("tau", "gluon"))
+    negative, unknown = GOOD.replace("100000", "-1"), GOOD.replace("4top", "zjets")
+    lines = [GOOD, tau, negative, unknown, GOOD, gluon, *bad, tau + tau[-23:], negative, unknown]
+    path = write_csv(tmp_path / "x.csv", lines)
+    expected, whole = read(path)
+    assert whole.first_unknown == {"tau": 2, "gluon": 6}
+    assert whole.unknown_objects == {"tau": 3, "gluon": 1}
+    assert whole.unknown_processes == {"zjets": 2}
+    assert whole.skipped["a negative MET"] == [3, 8 + len(bad)]
+    for size in (30, 100, 200):
+        monkeypatch.setattr(csv_events, "BLOCK_BYTES", size)
+        found, tally = read(path)
+        assert tally == whole
+        assert_array_equal(found.rows, expected.rows)
 
 
 def test_the_order_of_events_is_that_of_the_lines(tmp_path):

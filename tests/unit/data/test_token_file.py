@@ -245,7 +245,9 @@ def test_files_cut_short_are_refused(path, keep):
 
 def test_another_meaning_of_the_types_is_refused(path):
     other = OBJECT_TYPES | {5: "mu+", 6: "mu-"}
-    with pytest.raises(UserError, match="make the setting equal to the file"):
+    with pytest.raises(
+        UserError, match="to pack the file, make the setting object_types equal to it"
+    ):
         read_token_file(path, other)
 
 

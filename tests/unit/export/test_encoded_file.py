@@ -1,12 +1,18 @@
 """The encoded file: its two layouts, and the way back to a token file."""
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
+from event_files import csv_lines, write_csv
 from numpy.testing import assert_allclose, assert_array_equal
+from random_events import random_events
 from trained_models import SIZES, read_events, train_small
 
 from globals_heads.errors import UserError
@@ -52,6 +58,32 @@ def test_model_pt_alone_is_enough(small, alone, capsys):
         assert json.loads(file.attrs["object_types"])["5"] == "mu-"
     error = np.nansum(expected.error * (events.types > 0).sum(1)) / (events.types > 0).sum()
     assert f"test: {SIZES['test']} events, rec_tokens {error:.4g}" in capsys.readouterr().out
+
+
+def test_the_refusal_of_another_format_has_the_command_that_makes_a_token_file(alone):
+    lines = csv_lines(random_events(40))
+    (alone / "tokens.h5").unlink()
+    with pytest.raises(UserError, match=r"my events.csv is no token file with splits; .*") as error:
+        events = write_csv(alone / "my events.csv", lines)
+        encode_file(alone / "model.pt", events, alone / "out.h5", "objects", 1)
+    command = re.search("`python (.*)`", str(error.value))[1]
+    subprocess.run([sys.executable, *shlex.split(command)], cwd=alone, check=True)
+    with h5py.File(encode_here(alone)) as file:
+        assert sum(len(file[name]["met"]) for name in file) == 40
+
+
+def test_a_file_with_other_object_types_is_refused_with_the_types_of_the_model(alone):
+    with h5py.File(alone / "tokens.h5", "r+") as file:
+        file.attrs["object_types"] = '{"1": "jet"}'
+    with pytest.raises(UserError, match=r"allowed are .*'mu-'.*; .* to encode it, take a model "):
+        encode_here(alone)
+
+
+def test_the_given_unit_overrules_the_rule(alone):
+    """The small sample is in GeV, so in MeV all its energies are a thousandth."""
+    auto = h5py.File(encode_here(alone))["test/met"][:, 0]
+    encode_file(alone / "model.pt", alone / "tokens.h5", alone / "mev.h5", "objects", 1, "MeV")
+    assert_allclose(h5py.File(alone / "mev.h5")["test/met"][:, 0], auto / 1000)
 
 
 def is_discrete(small):

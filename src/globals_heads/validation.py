@@ -51,7 +51,7 @@ Size = Annotated[int, Field(ge=1, le=2**14, strict=True), AS_INTEGER]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AS_REAL]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AS_REAL]
 Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), AS_REAL]
-# Snakemake keeps the jobs of all runs in memory, and plans 10,000 runs for some minutes.
+# Snakemake keeps the jobs of all runs in memory, and plans 10,000 runs for a minute or two.
 SeedCount = Annotated[int, Field(ge=1, le=10_000, strict=True), AS_INTEGER]
 
 

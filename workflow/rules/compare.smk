@@ -21,7 +21,7 @@ rule collect:
     params:
         grid=GRID,
         baselines=subpath(input.baselines, parent=True),
-        # Runs made with other settings. Without this option Snakemake would train them again.
+        # Runs made with other settings; collect counts them as missing.
         others=[
             f"--leave-out {key.name}" for key in STUDY.runs if key.name not in COMPARED
         ],

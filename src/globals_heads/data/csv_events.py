@@ -96,7 +96,7 @@ def read_csv(
             tally.add(of_block)
             return events
 
-        for text in _blocks(path, tally):
+        for text in _blocks(path):
             dialect = dialect or _dialect(text)
             block = _Block(text, dialect, known, labels, stem)
             waiting.append(pool.submit(block.events, settings.slots))
@@ -107,11 +107,11 @@ def read_csv(
     tally.notes.append(f"dialect: {dialect.description}" if dialect else "no line fits a dialect")
 
 
-def _blocks(path: Path, tally: Tally) -> Iterator[bytes]:
+def _blocks(path: Path) -> Iterator[bytes]:
     """Yield the file in blocks of whole lines, without blanks."""
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
-    rest, whole = b"", b""
+    rest, whole, num_lines = b"", b"", 0
     try:
         with gzip.open(path) if compressed else path.open("rb") as stream:
             while chunk := stream.read(BLOCK_BYTES):
@@ -120,16 +120,17 @@ def _blocks(path: Path, tally: Tally) -> Iterator[bytes]:
                 cut = chunk.rfind(b"\n") + 1
                 whole, rest = (rest + chunk[:cut], chunk[cut:]) if cut else (b"", rest + chunk)
                 if whole:
+                    num_lines += whole.count(b"\n")
                     yield whole
                 if len(rest) > 4 * BLOCK_BYTES:
                     raise UserError(
                         f"{path} has no line break in {len(rest)} bytes after line "
-                        f"{tally.num_places}, so it is no CSV file; fetch it again."
+                        f"{num_lines}, so it is no CSV file; fetch it again."
                     )
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
-            f"{path} cannot be decompressed after line {tally.num_places} ({brief(error)}); fetch "
-            "it again, or decompress what is there and give the result."
+            f"{path} cannot be decompressed somewhere after line {num_lines} ({brief(error)}); "
+            "fetch it again, or decompress what is there and give the result."
         ) from error
     if rest:
         # Where lines end with a semicolon, a last one without it was cut, maybe inside a number.

@@ -294,7 +294,9 @@ def test_other_codes_of_the_object_types(tmp_path):
 def test_a_compressed_file_that_ends_early_is_refused(tmp_path, keep):
     path = write_csv(tmp_path / "4top.csv.gz", csv_lines(random_events(50)))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    with pytest.raises(UserError, match=r"4top\.csv\.gz cannot be decompressed after line .*again"):
+    with pytest.raises(
+        UserError, match=r"4top\.csv\.gz cannot be decompressed .*line .*again"
+    ):
         read(path)
 
 
@@ -303,7 +305,7 @@ def test_a_compressed_file_with_noise_inside_is_refused(tmp_path):
     content[len(content) // 2 : len(content) // 2 + 50] = b"\xff" * 50
     path = tmp_path / "4top.csv.gz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="cannot be decompressed after line"):
+    with pytest.raises(UserError, match="cannot be decompressed somewhere after line"):
         read(path)
 
 

@@ -137,7 +137,7 @@ def draw_prices(
         rows.append(row)
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xticks(range(len(looks)), [name or "plain" for name in looks])
-    axes.tick_params(axis="x", labelsize="small", rotation=20)
+    axes.tick_params(axis="x", labelsize="small", rotation=30)
     axes.set(xlim=(-0.5, len(looks) - 0.5), title="price of the largest globals_beta")
     axes.set_ylabel("ln rec_tokens (T): at the largest\nminus at the smallest globals_beta")
     return rows

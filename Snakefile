@@ -21,7 +21,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 
 
-# A look at the finished runs (missing_runs: show) makes no data.
+# With missing_runs: show, only finished runs are shown, and no data are made.
 if TRAIN:
 
     include: "workflow/rules/data.smk"

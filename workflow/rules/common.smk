@@ -96,8 +96,8 @@ EVENTS = f"results/data/{provenance.source_name(STUDY)}"
 DATASET = provenance.dataset_name(STUDY)
 BASELINES = f"results/data/{DATASET}"
 PACKED = f"{BASELINES}/packed.h5"
-# A look at the finished runs (missing_runs: show) makes no data and trains nothing. It evaluates
-# trained runs, if there are packed data.
+# With missing_runs: show, no data are made and nothing is trained. Trained runs are evaluated
+# if there are packed data.
 TRAIN = STUDY.missing_runs == "train"
 MEASURE = TRAIN or Path(PACKED).exists()
 if not TRAIN:  # classifiers are trained, too

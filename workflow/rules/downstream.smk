@@ -1,4 +1,5 @@
-# The next phase: the same classifier on the original events, and on what each run makes of them.
+# What a latent space costs later on: the same classifier on the original events, and on what each
+# run makes of them.
 
 
 rule downstream_events:

@@ -23,7 +23,7 @@ if MEASURE:
             " --threads {threads} > {log} 2>&1"
 
 
-# A look (show) measures baselines that are missing; it makes none again.
+# With missing_runs: show, baselines that are missing are measured; none are made again.
 if TRAIN or not Path(BASELINES, "baselines.csv").exists():
 
     rule baselines:

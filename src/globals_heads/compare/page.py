@@ -27,28 +27,56 @@ from globals_heads.numbers import difference, factor, number
 from globals_heads.settings import CompareSettings
 
 BEST, WORST, MIDDLE, PARTLY = "best", "worst", "middle", "partly"
-# Expected outcomes: what, what it means, its column in the summary, its claims at the smallest and
-# the largest weight, and what is expected there.
+
+
+class Outcome(NamedTuple):
+    """An expected outcome: an error, its column in the summary, and what is expected of it.
+
+    `first` and `last` are the claims about the smallest and the largest weight; `marks` say what
+    they expect there.
+    """
+
+    name: str
+    meaning: str
+    column: str
+    first: str
+    last: str
+    marks: tuple[str, str]
+
+
 EXPECTED = (
-    (
+    Outcome(
         "token error (T)",
         "of the objects' features, in units of their variance",
-        *("rec_tokens", "E1", "E2", BEST, WORST),
+        "rec_tokens",
+        first="E1",
+        last="E2",
+        marks=(BEST, WORST),
     ),
-    (
+    Outcome(
         "globals error (G)",
         "of a linear (ridge) fit from the latents to MET, the probe: 1 guesses the mean, 0 is"
         " perfect",
-        *(GLOBALS, "E3", "E4", WORST, BEST),
+        GLOBALS,
+        first="E3",
+        last="E4",
+        marks=(WORST, BEST),
     ),
-    (
+    Outcome(
         "total loss",
         "weight × globals loss included: compare it within one weight only",
-        *("val_loss", "E5", "E6", BEST, WORST),
+        "val_loss",
+        first="E5",
+        last="E6",
+        marks=(BEST, WORST),
     ),
 )
 # What the page calls the rows of these claims.
-OUTCOMES = {claim: row[0].partition(" (")[0] for row in EXPECTED for claim in row[3:5]}
+OUTCOMES = {
+    claim: outcome.name.partition(" (")[0]
+    for outcome in EXPECTED
+    for claim in (outcome.first, outcome.last)
+}
 IN_A_SPACE, BETWEEN = ("1", "2", "2b", "2c", "3", "3'"), ("4", "5", "6")
 # What a yes means.
 MEANING = {
@@ -159,7 +187,7 @@ def _word(word: str, answer: Answer) -> str:
 def _expected(results: Results, axes: Axes, by_claim: Mapping[tuple[str, str], Answer]) -> Rows:
     """Return the expected outcomes: of each error a row of expectations, then the latent spaces."""
     rows: Rows = []
-    for name, meaning, column, first, last, *marks in EXPECTED:
+    for name, meaning, column, first, last, marks in EXPECTED:
         between = [MIDDLE if len(axes.betas) == 3 else ""] * (len(axes.betas) - 2)
         ends = [marks[0], *between, marks[1]] if len(axes.betas) > 1 else [""]
         expected = Entry(value=f"{name}: expected", note=meaning)

@@ -185,7 +185,8 @@ class Ragged:
         number = np.cumsum(good) - 1
         kept = np.flatnonzero(good[self.event])
         event = number[self.event[kept]]
-        # Complex numbers are sorted by their real, then by their imaginary part.
+        # Complex numbers are sorted by their real, then by their imaginary part, and several times
+        # as fast as by np.lexsort.
         order = np.argsort(event - 1j * self.objects[kept, 1], kind="stable")
         kept, event = kept[order], event[order]
         num_events = int(good.sum())

@@ -49,8 +49,8 @@ head reads MET from the sum of an event's latents. Its weight in the loss was
 ## Numbers
 
 Test split, but `val_loss` is of the validation split. The second column is this very run, the third
-its cell: the mean over {{ n }} {{ "seed" if n == 1 else "seeds" }}{% if n > 2 %} with its 95 % interval over seeds and test events\
-{% endif %}. Of rec_tokens and val_loss it is the geometric mean.
+its cell: the mean over {{ n }} {{ "seed" if n == 1 else "seeds" }}{% if n > 2 %} with its 95 % \
+interval over seeds and test events{% endif %}. Of rec_tokens and val_loss it is the geometric mean.
 
 | metric | this run | cell | what it is |
 |---|---|---|---|

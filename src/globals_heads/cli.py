@@ -48,7 +48,7 @@ from globals_heads.status import (
     watched,
 )
 from globals_heads.train.signals import EXIT_CODE, Stopped, stop_requests
-from globals_heads.validation import M, load_yaml, require_pythia, validated
+from globals_heads.validation import M, load_yaml, require_other_path, require_pythia, validated
 
 WATCH_INTERVAL_S = 2.0
 PIPE_WIDTH = 1000
@@ -187,6 +187,8 @@ def read(
     """Read files of events and write a token file with the splits train, val and test."""
     from globals_heads.data import read as reading
 
+    for made in (output, report):
+        require_other_path(made, files)
     reading.read(files, settings, object_types, output, report)
 
 
@@ -202,6 +204,7 @@ def pack(
     from globals_heads.data import pack as packing
     from globals_heads.data.token_file import read_token_file
 
+    require_other_path(output, [events])
     given = validated(ReadSettings, {"unit": unit}, "--unit").unit
     splits, found = read_token_file(events, object_types, given)
     packing.pack(splits, object_types, settings, str(events), found, output)
@@ -294,6 +297,7 @@ def encode(
     """Encode events with a model.pt: latents or codes, predicted MET, reconstruction error."""
     from globals_heads.export.encoded_file import encode_file
 
+    require_other_path(output, [model, events])
     given = validated(ReadSettings, {"unit": unit}, "--unit").unit
     encode_file(model, events, output, layout, threads, given)
 
@@ -308,6 +312,7 @@ def decode(
     """Make a token file of the reconstructed events from an encoded file."""
     from globals_heads.export.encoded_file import decode_file
 
+    require_other_path(output, [model, encoded])
     decode_file(model, encoded, output, threads)
 
 

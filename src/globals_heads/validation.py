@@ -6,7 +6,7 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -202,6 +202,19 @@ def _require_file(file: Path) -> None:
         raise UserError(f"{what}, and Snakemake replaces {{names}} and <names> in paths; {RENAME}.")
     if not os.access(file, os.R_OK):
         raise UserError(f"{what}, which you may not read; {DATA_REMEDY}.")
+
+
+def require_other_path(output: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output that would replace one of the inputs.
+
+    Raises
+    ------
+    UserError
+        With the path.
+    """
+    for path in inputs:
+        if path.exists() and output.exists() and output.samefile(path):
+            raise UserError(f"{output} would be read and written; give the output another path.")
 
 
 def require_pythia() -> None:

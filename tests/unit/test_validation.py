@@ -6,7 +6,7 @@ import pytest
 
 from globals_heads import validation
 from globals_heads.errors import UserError
-from globals_heads.validation import data_files, require_data, require_results
+from globals_heads.validation import data_files, require_data, require_other_path, require_results
 
 
 @pytest.mark.parametrize("name", ["tokens.h5", "-my 'own' $(data) ü*?.h5", "a < b > c.h5"])
@@ -79,3 +79,13 @@ def test_a_machine_without_pythia_is_told_what_to_do(monkeypatch):
     monkeypatch.setattr(validation, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pythia8mc and fastjet cannot be found .*data=PATH"):
         validation.require_pythia()
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    """Also by another path, which would lose the input."""
+    path, link = tmp_path / "events.h5", tmp_path / "link.h5"
+    path.write_text("events")
+    link.symlink_to(path)
+    require_other_path(tmp_path / "new.h5", [path])
+    with pytest.raises(UserError, match=r"link\.h5 would be read and written; give the output"):
+        require_other_path(link, [path])

@@ -23,7 +23,7 @@ from globals_heads.compare.decision_matrix import Choice
 from globals_heads.compare.questions import Axes, Question
 from globals_heads.compare.results import GLOBALS, TOKENS, Cell, Results
 from globals_heads.compare.words import said
-from globals_heads.numbers import difference, factor, number
+from globals_heads.numbers import MIN_SEEDS, difference, factor, number
 from globals_heads.settings import CompareSettings
 
 BEST, WORST, MIDDLE, PARTLY = "best", "worst", "middle", "partly"
@@ -77,6 +77,12 @@ OUTCOMES = {
     for outcome in EXPECTED
     for claim in (outcome.first, outcome.last)
 }
+# What the brackets hold.
+DECIDES = (
+    "the interval that decides: 95 % (patterns 1 and 5: 90 %), shared by the latent spaces, over"
+    " seeds and test events"
+)
+FEW_SEEDS = "the 95 % interval of these very runs on other test events"
 IN_A_SPACE, BETWEEN = ("1", "2", "2b", "2c", "3", "3'"), ("4", "5", "6")
 # What a yes means.
 MEANING = {
@@ -156,6 +162,7 @@ def page(
         matrix=[priority_row(choice, answer) for choice, answer in verdict.matrix],
         failed=[check for check in verdict.checks if not check.passed],
         num_seeds=results.num_seeds,
+        brackets=FEW_SEEDS if results.num_seeds < MIN_SEEDS else DECIDES,
         certainty=_certainty(axes, [*verdict.claims, *(answer for _, answer in verdict.matrix)]),
         source=results.source,
         rotation=_rotation(results, axes),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from globals_heads.arrays import Array
 from globals_heads.compare.answers import NO, NOT_CAPACITY, OPEN, UNTESTED, YES, Answer
 from globals_heads.compare.checks import MOSTLY_CLIPPED
 from globals_heads.compare.decision_matrix import Choice
@@ -82,7 +83,7 @@ def _duration(seconds: float) -> str:
     for unit, size in (("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} seconds"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "a second"
 
 
 def _ends_early(results: Results, cell: Cell) -> bool:
@@ -139,10 +140,17 @@ def _helps(axes: Axes, works: Sequence[Answer]) -> str:
     )
 
 
+def _paired_means(results: Results, metric: str, *cells: Cell) -> Array:
+    """Return the means of cells over the seeds that all of them have; NaN if there is none."""
+    values = np.stack([results.numbers[metric][cell] for cell in cells])
+    common = np.isfinite(values).all(axis=0)
+    return values[:, common].mean(axis=1) if common.any() else np.full(len(cells), math.nan)
+
+
 def _globals_errors(results: Results, axes: Axes) -> str:
     changes, falls = [], []
     for space in axes.spaces if len(axes.betas) > 1 else ():
-        off, on = (results.mean(GLOBALS, Cell(space, b)) for b in (axes.off, axes.standard))
+        off, on = _paired_means(results, GLOBALS, Cell(space, axes.off), Cell(space, axes.standard))
         if math.isfinite(off + on):
             falls.append(on < off)
             changes.append(f"from {off:.2f} to {on:.2f} in {space}")
@@ -183,11 +191,12 @@ def _costs(axes: Axes, trade_off: Sequence[Answer]) -> str:
 def _token_factors(results: Results, axes: Axes) -> str:
     factors = []
     for space in axes.spaces if len(axes.betas) > 1 else ():
-        last, off = (
-            results.mean("rec_tokens", Cell(space, b)) for b in (axes.emphasised, axes.off)
+        off, last = _paired_means(
+            results, TOKENS, Cell(space, axes.off), Cell(space, axes.emphasised)
         )
-        if math.isfinite(last / off):
-            factors.append(f"{number(last / off)} in {space} (to {number(last)})")
+        if math.isfinite(last - off):
+            factor, error = math.exp(last - off), math.exp(last)
+            factors.append(f"{number(factor)} in {space} (to {number(error)})")
     if not factors:
         return ""
     return (

@@ -20,6 +20,8 @@ from globals_heads.settings import PackSettings, Process, ReadSettings, Simulate
 
 # No detector reaches further; larger values are fill values.
 MAX_ETA = 20.0
+# Angles between -pi and pi, or 0 and 2 pi; degrees reach further.
+MAX_PHI = 6.3
 # In GeV or MeV: far beyond any collider, and its square still fits into single precision.
 MAX_ENERGY = 1e12
 # A sample with a smaller efficiency takes hours to simulate.
@@ -63,7 +65,8 @@ def check_dataset(path: Path, file: h5py.File, name: str, found: str | None) -> 
     if not isinstance(dataset, h5py.Dataset):
         raise UserError(
             f"{path} has no data set {name} (it has {reprlib.repr(list(file))}); "
-            "a token file needs X_train, X_val, X_test, Y_train, Y_val and Y_test."
+            "a token file has X_train, X_val and X_test, or one X, as each file of a list has; "
+            "labels may be left out."
         )
     if dataset.external or dataset.is_virtual:
         raise UserError(outside)
@@ -151,13 +154,15 @@ def check_rows(
     """
     types, globals_, objects = split_rows(rows)
     met = globals_[:, 0]
-    real, eta = types > 0, objects[..., 2]
+    real, eta, phi = types > 0, objects[..., 2], objects[..., 3]
+    metphi = globals_[:, 1]
     largest = np.abs(np.where(real[..., None], objects[..., :2], 0)).max(axis=(1, 2))
     largest = np.maximum(largest, met)
     no_type = (types < 0) | (types > num_types) | (types != np.round(types))
     no_label = (np.abs(labels) >= 2**31) | (labels != np.round(labels))  # NaN differs from itself
     out_of_range = real & (np.abs(eta) > MAX_ETA)
     beyond = f"no collider reaches {MAX_ENERGY:g}"
+    radians = "angles are in radians, at most 2 pi"
     # The quantity, its values, the mask of the wrong ones, and what is allowed.
     table = (
         ("", rows, ~np.isfinite(rows), "only finite numbers are allowed"),
@@ -166,6 +171,8 @@ def check_rows(
         ("the MET ", met, met < 0, "it cannot be negative"),
         ("the energy or momentum ", largest, largest > MAX_ENERGY, beyond),
         ("eta = ", eta, out_of_range, f"real objects lie within {MAX_ETA:g}"),
+        ("phi = ", phi, real & (np.abs(phi) > MAX_PHI), radians),
+        ("METphi = ", metphi, np.abs(metphi) > MAX_PHI, radians),
     )
     for quantity, values, wrong, allowed in table:
         if not wrong.any():

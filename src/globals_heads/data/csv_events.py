@@ -8,6 +8,7 @@ of lines are parsed as a whole; lines that do not fit are first taken out of the
 import gzip
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -114,6 +115,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
     rest, whole, num_lines = b"", b"", 0
     try:
         with gzip.open(path) if compressed else path.open("rb") as stream:
+            if stream.read(3) != BOM_UTF8:
+                stream.seek(0)
             while chunk := stream.read(BLOCK_BYTES):
                 if any(blank in chunk for blank in (b" ", b"\t", b"\r")):
                     chunk = chunk.translate(None, b" \t\r")

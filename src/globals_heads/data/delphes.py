@@ -144,6 +144,12 @@ class _Reader:
             energy = flat("E").astype(float)
         elif self._has(kind, "Mass"):
             energy = np.hypot(momentum, flat("Mass").astype(float))
+        elif kind == "jet":
+            raise UserError(
+                f"{self.path} has neither {self._name(kind, 'Mass')} nor {self._name(kind, 'E')} "
+                f"in the tree {self.settings.tree!r}, so the energy of a jet is unknown; make the "
+                "file again with one of them, or name another collection in read.branches.jet."
+            )
         else:
             energy = momentum
         if kind == "jet":
@@ -171,8 +177,9 @@ class _Reader:
         name = self._name(kind, leaf)
         if name not in self.names:
             raise UserError(
-                f"{self.path} has no branch {name} in the tree {self.settings.tree!r}; name the "
-                f"branch of the file in the setting read.branches.{kind}."
+                f"{self.path} has no branch {name} in the tree {self.settings.tree!r}; name "
+                f"the collection in the setting read.branches.{kind}, or make the file again with "
+                "this branch."
             )
         values = self.tree[self.names[name]].array(entry_start=start, entry_stop=stop)
         return values if values.ndim == 2 else values[:, np.newaxis]

@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from globals_heads.arrays import Array
-from globals_heads.data.checks import MAX_ENERGY, MAX_ETA
+from globals_heads.data.checks import MAX_ENERGY, MAX_ETA, MAX_PHI
 from globals_heads.data.events import LABELS, Events
 
-# Angles between -pi and pi, or 0 and 2 pi; degrees reach further.
-MAX_PHI = 6.3
 # Places that are named for each kind of skipped line.
 NUM_NAMED = 5
 # Files are published whose last event is cut short and followed by a number.

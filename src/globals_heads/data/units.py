@@ -42,7 +42,7 @@ class LeadingJets:
     def unit(self, setting: EnergyUnit) -> tuple[str, str]:
         """Return the unit, and the unit with the reason for it."""
         if setting != "auto":
-            return setting, f"{setting} (the setting read.unit)"
+            return setting, f"{setting} (as given)"
         jets, objects = (np.concatenate(part) for part in zip(*self._leading, strict=True))
         # Without jets the hardest object decides: nobody selects objects of some keV.
         leading = jets if jets.any() else objects

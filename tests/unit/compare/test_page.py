@@ -1,5 +1,6 @@
 """The page of the verdict: its words, its optional parts, and how it looks in a browser."""
 
+import math
 import re
 
 import chromium
@@ -26,6 +27,7 @@ from planted_results import (
 from globals_heads.compare.page import page
 from globals_heads.compare.results import Cell
 from globals_heads.compare.verdict import compare, give_verdict
+from globals_heads.numbers import number
 
 
 def shown(results, *, html=False):
@@ -232,6 +234,29 @@ def test_latent_spaces_with_the_same_open_answers_come_together():
     assert "More seeds would help: pattern 2, 2b (none, linear, vq); " in text
     one_seed = certainty(with_table(quiet(LN_T, G, num_seeds=1)))
     assert "32 of 32 answers on this page are not resolved. More seeds would help: all." in one_seed
+
+
+def test_the_opening_sentences_compare_the_seeds_that_both_cells_have():
+    """A seed with a large error, lost at one weight, does not look like a change."""
+    off, on, last = Cell("none", "0"), Cell("none", "1"), Cell("none", "10")
+    large = np.array([0, 0, 0, 0, 1.0])
+    results = quiet(
+        LN_T,
+        G,
+        probe_rec_globals={cell: G[cell] + large for cell in (off, on)},
+        ln_rec_tokens={cell: LN_T[cell] + large for cell in (off, last)},
+    )
+    lost = with_lost_run(with_lost_run(results, on), last)
+    text = shown(with_table(lost))
+    assert f"from {G[off]:.2f} to {G[on]:.2f} in none" in text
+    assert f"multiplied by {number(math.exp(LN_T[last] - LN_T[off]))} in none" in text
+
+
+def test_brackets_of_few_seeds_are_of_test_events():
+    deciding = "Brackets hold the interval that decides: 95 %"
+    alone = "Brackets hold the 95 % interval of these very runs on other test events"
+    assert deciding in shown(with_table(quiet(LN_T, G)))
+    assert alone in shown(with_table(quiet(LN_T, G, num_seeds=2)))
 
 
 def test_it_says_whether_every_run_finished():

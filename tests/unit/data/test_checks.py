@@ -36,6 +36,8 @@ def rows():
         (18, 1e30, r"the energy or momentum 1e\+30 in event 3; no collider reaches 1e\+12"),
         (21, -1e13, r"the energy or momentum 1e\+13 in event 3; no collider"),
         (22, -999, "eta = -999 in event 3, slot 0; real objects lie within 20"),
+        (23, -180, "phi = -180 in event 3, slot 0; angles are in radians"),
+        (19, 90, "METphi = 90 in event 3; angles are in radians"),
     ],
 )
 def test_a_bad_value_is_refused(rows, column, value, message):

@@ -1,6 +1,7 @@
 """CSV files: both dialects come back with their numbers; what does not fit is counted."""
 
 import gzip
+from codecs import BOM_UTF8
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -86,6 +87,15 @@ def test_blanks_blank_lines_and_the_ends_of_lines_do_not_matter(tmp_path, end):
     found, tally = read(write_csv(tmp_path / "4top.csv", lines, end))
     assert_same(found, events)
     assert tally.num_places == 22 and not tally.num_skipped
+
+
+def test_a_byte_order_mark_belongs_to_no_line(tmp_path):
+    events = random_events(5)
+    path = write_csv(tmp_path / "4top.csv", csv_lines(events))
+    path.write_bytes(BOM_UTF8 + path.read_bytes())
+    found, tally = read(path)
+    assert_same(found, events)
+    assert not tally.num_skipped
 
 
 def test_a_last_line_without_its_end_is_complete_where_lines_end_with_numbers(tmp_path):
@@ -294,9 +304,7 @@ def test_other_codes_of_the_object_types(tmp_path):
 def test_a_compressed_file_that_ends_early_is_refused(tmp_path, keep):
     path = write_csv(tmp_path / "4top.csv.gz", csv_lines(random_events(50)))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    with pytest.raises(
-        UserError, match=r"4top\.csv\.gz cannot be decompressed .*line .*again"
-    ):
+    with pytest.raises(UserError, match=r"4top\.csv\.gz cannot be decompressed .*line .*again"):
         read(path)
 
 

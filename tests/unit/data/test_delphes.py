@@ -119,6 +119,7 @@ def shorten(name):
         (drop("MissingET.MET"), r"has no branch MissingET\.MET .*read\.branches\.met"),
         (drop("Muon.Charge"), r"no branch Muon\.Charge .*read\.branches\.muon"),
         (drop("Jet.BTag"), r"no branch Jet\.BTag"),
+        (drop("Jet.Mass"), r"neither Jet\.Mass nor Jet\.E .*so the energy of a jet is unknown"),
         (shorten("Jet.Eta"), r"other numbers of Jet\.Eta than of Jet\.PT in the events 0 to 19"),
     ],
 )

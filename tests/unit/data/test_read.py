@@ -263,7 +263,5 @@ def test_a_damaged_compressed_file_is_refused_by_its_reader(tmp_path):
     path = tmp_path / "4top.csv.gz"
     path.write_bytes(b"\x1f\x8bnothing")
     assert format_of(path) == "csv"
-    with pytest.raises(
-        UserError, match=r"4top\.csv\.gz cannot be decompressed .* line 0"
-    ):
+    with pytest.raises(UserError, match=r"4top\.csv\.gz cannot be decompressed .* line 0"):
         run([path], tmp_path)

@@ -102,7 +102,7 @@ def test_the_unit_of_the_setting_overrules_the_rule(path):
     for split in SPLITS:
         dataset(f"X_{split}", in_mev)(path)
     assert_allclose(read_events(path, unit="GeV")["val"].met[:, 0], expected.met[:, 0] * 1000)
-    assert "the setting read.unit" in read_token_file(path, OBJECT_TYPES, "GeV")[1]
+    assert "GeV (as given)" in read_token_file(path, OBJECT_TYPES, "GeV")[1]
 
 
 @pytest.mark.parametrize("num_slots", [12, 30])
@@ -197,7 +197,7 @@ def test_values_of_another_place_are_refused(path, store):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("X_train", lambda x: None, "no data set X_train .*a token file needs"),
+        ("X_train", lambda x: None, "no data set X_train .*a token file has X_train"),
         ("X_val", lambda x: x[:, :91], r"shape \(20, 91\); it must be \(events, 2 \+ 5 x slots\)"),
         ("X_val", lambda x: x[:, :87], "different numbers of slots .*'X_val': 17"),
         ("X_val", lambda x: x[:0], "X_val in .* holds no events"),

@@ -42,7 +42,7 @@ format: $(INSTALLED)
 
 report: $(INSTALLED)
 	$(SNAKEMAKE) $(STUDY)
-	$(SNAKEMAKE) $(STUDY) --report results/report.html --report-stylesheet $(CURDIR)/workflow/report/report.css
+	$(SNAKEMAKE) $(STUDY) --report results/report.html --report-stylesheet "$(CURDIR)/workflow/report/report.css"
 
 # The report of the runs that are finished; the others are marked and not trained.
 # Snakemake takes the last --config only, so missing_runs=show is inserted into the one in ARGS.

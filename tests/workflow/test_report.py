@@ -266,7 +266,8 @@ def test_make_hands_profile_and_options_to_snakemake(target, arguments, options,
     made = commands(tmp_path, target, "PROFILE=profiles/slurm", f"ARGS={arguments}")
     expected = ["--profile", "profiles/slurm", *options]
     report = ["--report", "results/report.html"]
-    report += ["--report-stylesheet", "workflow/report/report.css"]
+    # Absolute, since --directory in the options is another working directory.
+    report += ["--report-stylesheet", str(tmp_path / "workflow/report/report.css")]
     assert made == [expected, [*expected, *report]][: 1 if target == "run" else 2]
 
 

@@ -22,8 +22,6 @@ from globals_heads.settings import Settings
 
 # Tests run side by side, and two threads each on busy cores are many times slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Whatever starts the tests in the background may have Ctrl-C ignored, and programs inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -221,6 +219,16 @@ def write_tokens(path: Path, sizes: tuple[int, ...]) -> None:
     with h5py.File(path, "r+") as file:
         # Snakemake compares inputs by content up to 1 MB; real token files are larger.
         file["padding"] = np.zeros(1_100_000, np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _default_signals() -> None:
+    """Programs inherit ignored signals: from the start of the tests in the background, or from a
+    training in this process, which leaves its signals ignored.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

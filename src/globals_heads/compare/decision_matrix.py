@@ -115,8 +115,9 @@ def _production(results: Results, settings: CompareSettings, guess: Cell) -> Cho
     fastest = max((results.mean(speed, cell) for cell in _complete(results)), default=math.nan)
     failures = {}
     for cell in skilled:
-        is_fast = results.mean(speed, cell) - fastest >= slowest
-        facts = [*_soundness(results, cell), ("too slow", is_fast)]
+        slower = results.mean(speed, cell) - fastest
+        text = f"too slow, {math.exp(slower):.2f} of the fastest cell's events/s"
+        facts = [*_soundness(results, cell), (text, slower >= slowest)]
         failures[cell] = " and ".join(text for text, holds in facts if not holds)
     ready = [cell for cell in skilled if not failures[cell]]
     needed = [

@@ -54,7 +54,7 @@ def warnings(results: Results) -> list[str]:
             f"Controls without clipping: `{SNAKEMAKE} config/controls.yaml results/study.yaml`."
         )
         if any(cell.variant == "control" for cell in results.statuses):
-            remedy = "The controls without clipping are in pattern 3."
+            remedy = "The controls without clipping are compared in pattern 3'."
         found.append(
             f"Most training steps were clipped in {len(clipped)} of {len(cells)} cells, so a part"
             f" of what the tokens pay may be noise of the optimiser. {remedy}"

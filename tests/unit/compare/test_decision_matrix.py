@@ -90,7 +90,9 @@ def test_what_excludes_a_cell_with_better_tokens_is_named():
         "Left out: none, weight 1 (the best epoch is the last one in 2 of 5 seeds)"
     )
     slow = choices(quiet(LN_T, G, epochs_after_best=late, ln_throughput={better: 8.0}))["M5"]
-    assert slow.left_out.endswith("in 2 of 5 seeds and too slow)")
+    assert slow.left_out.endswith(
+        "in 2 of 5 seeds and too slow, 0.30 of the fastest cell's events/s)"
+    )
     late[GUESS] = np.array([5, 5, 5, 5, 0])
     both = choices(quiet(LN_T, G, epochs_after_best=late))["M5"]
     assert both.best == Cell("none", "10")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from globals_heads.errors import UserError
 from globals_heads.facts import RunFolder
+from globals_heads.numbers import LOGARITHMS
 from globals_heads.settings import DISCRETE, Grid, PlotSettings, RunSettings, Settings
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Figure(NamedTuple):
 
 
 def _heatmap(metric: str, about: str) -> Figure:
-    mean = "geometric mean" if metric in ("rec_tokens", "val_loss") else "mean"
+    mean = "geometric mean" if metric in LOGARITHMS else "mean"
     caption = (
         f"{metric} over the grid: the {mean} over the seeds, its 95 % interval over seeds and test "
         "events, and n, the number of runs. Intervals need three seeds; this study has "
